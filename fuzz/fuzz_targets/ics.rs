@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use reminder_scheduler::feed::{FeedScope, build_window, ics::parse_feed};
+use reminder_scheduler::feed::{FeedScope, KnownIds, build_window, ics::parse_feed};
 use tellonce_core::client_config::CalendarKind;
 use tellonce_fuzz::{CONFIG, NOW};
 
@@ -11,19 +11,19 @@ fuzz_target!(|body: &[u8]| {
     let calendar = &CONFIG.calendars["diary"];
     let CalendarKind::Ics(rule) = &calendar.kind else { panic!("diary is a feed") };
     let window = build_window(calendar, *NOW);
-    let is_known = |id: &str| id.len() % 2 == 0;
+    let known = KnownIds::new(["1", "a", "appt-1001@clinic.example.co.il", "none/20261124T080000Z"]);
     let scope = FeedScope {
         rule,
         calendar,
         config: &CONFIG,
         window,
-        is_known: &is_known,
+        known: &known,
         calendar_id: Some("diary@demo.example"),
         charset: None,
     };
     if let Ok(feed) = parse_feed(body.to_vec(), scope) {
         for (id, occurrence) in &feed.occurrences {
-            assert!(window.contains(occurrence.start) || is_known(id), "{id} begins outside the window");
+            assert!(window.contains(occurrence.start) || known.contains(id), "{id} begins outside the window");
         }
     }
 });

@@ -1,6 +1,8 @@
 //! Feed snapshots: what the last accepted read of each feed contained. Each is one row of the
 //! ledger's table (`feed:{calendar}` / `state`).
 //!
+//! Long because a row is written, read and tested here.
+//!
 //! Main types: [`FeedSnapshot`] is one row; [`FeedStore`] loads and saves it.
 //!
 //! A feed shows the present state and no changes, so the next read is compared with the snapshot.
@@ -14,7 +16,7 @@
 //! Promises: of two invocations that read a feed at the same time only one saves its snapshot. What
 //! an operator writes is not overwritten. Does **not** hold the feed's address.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -40,7 +42,7 @@ const MAX_PACKED_BYTES: usize = 380 * 1024;
 const MAX_UNPACKED_BYTES: usize = 16 * 1024 * 1024;
 
 /// A hash of facts. Other facts have another fingerprint, except in one case in 2^64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FactsFingerprint(u64);
 
 impl FactsFingerprint {
@@ -59,7 +61,7 @@ impl FactsFingerprint {
 }
 
 /// What a snapshot holds of one occurrence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownOccurrence {
     /// When it begins, to the second.
     pub start: Timestamp,
@@ -68,6 +70,18 @@ pub struct KnownOccurrence {
     pub fingerprint: Option<FactsFingerprint>,
     /// Whether it was reported as cancelled.
     pub cancelled: bool,
+    /// The fingerprint of its attendee's number: it finds the occurrence again if the feed gives it
+    /// another id. `None` if it had no attendee.
+    pub person: Option<FactsFingerprint>,
+    /// The id that the feed gave it last, if that is not the id under which it became known.
+    pub feed_id: Option<String>,
+}
+
+impl KnownOccurrence {
+    /// The id that the feed gave it last. `id` is the one under which it became known.
+    pub fn id_in_feed<'a>(&'a self, id: &'a str) -> &'a str {
+        self.feed_id.as_deref().unwrap_or(id)
+    }
 }
 
 /// A row as it was loaded, for the condition of the next write.
@@ -310,8 +324,9 @@ fn feed_subject(calendar: &str) -> String {
     format!("feed:{calendar}")
 }
 
-/// A packed occurrence: id, start in seconds, fingerprint, cancelled.
-type PackedOccurrence<'a> = (std::borrow::Cow<'a, str>, i64, Option<FactsFingerprint>, bool);
+/// A packed occurrence: id, start in seconds, fingerprint, cancelled, person, id in the feed.
+type PackedOccurrence<'a> =
+    (Cow<'a, str>, i64, Option<FactsFingerprint>, bool, Option<FactsFingerprint>, Option<Cow<'a, str>>);
 
 impl FeedSnapshot {
     /// The attributes of the next version.
@@ -319,7 +334,11 @@ impl FeedSnapshot {
         let occurrences: Vec<PackedOccurrence<'_>> = self
             .occurrences
             .iter()
-            .map(|(id, known)| (id.into(), known.start.as_second(), known.fingerprint, known.cancelled))
+            .map(|(id, known)| {
+                let KnownOccurrence { start, fingerprint, cancelled, person, feed_id } = known;
+                let feed_id = feed_id.as_deref().map(Cow::Borrowed);
+                (id.into(), start.as_second(), *fingerprint, *cancelled, *person, feed_id)
+            })
             .collect();
         // Strings, numbers and lists only, so serialising cannot fail.
         let occurrences = serde_json::to_vec(&occurrences).unwrap_or_default();
@@ -397,11 +416,10 @@ fn unpack_occurrences(packed: &[u8]) -> Option<BTreeMap<String, KnownOccurrence>
     let occurrences: Vec<PackedOccurrence<'_>> = serde_json::from_slice(&occurrences).ok()?;
     occurrences
         .into_iter()
-        .map(|(id, start, said, cancelled)| {
-            Some((
-                id.into_owned(),
-                KnownOccurrence { start: Timestamp::from_second(start).ok()?, fingerprint: said, cancelled },
-            ))
+        .map(|(id, start, fingerprint, cancelled, person, feed_id)| {
+            let feed_id = feed_id.map(Cow::into_owned);
+            let start = Timestamp::from_second(start).ok()?;
+            Some((id.into_owned(), KnownOccurrence { start, fingerprint, cancelled, person, feed_id }))
         })
         .collect()
 }
@@ -420,7 +438,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_snapshot_reads_back_as_it_was_written(
-            occurrences in prop::collection::btree_map(".{0,40}", (0i64..4_000_000_000, any::<Option<u64>>(), any::<bool>()), 0..30),
+            occurrences in prop::collection::btree_map(".{0,40}", (0i64..4_000_000_000, any::<(Option<u64>, Option<u64>, Option<String>)>(), any::<bool>()), 0..30),
             texts in prop::collection::vec(prop::option::of("[ -~]{1,40}"), 3),
             times in prop::collection::vec(prop::option::of(0i64..4_000_000_000), 5),
             address in any::<Option<u64>>(),
@@ -430,8 +448,9 @@ mod tests {
                 row: LoadedFeedRow { version: 8, accept_next_read: false },
                 occurrences: occurrences
                     .into_iter()
-                    .map(|(id, (start, said, cancelled))| {
-                        (id, KnownOccurrence { start: at_second(start), fingerprint: said.map(FactsFingerprint), cancelled })
+                    .map(|(id, (start, (said, person, feed_id), cancelled))| {
+                        let (fingerprint, person) = (said.map(FactsFingerprint), person.map(FactsFingerprint));
+                        (id, KnownOccurrence { start: at_second(start), fingerprint, cancelled, person, feed_id })
                     })
                     .collect(),
                 etag: texts[0].clone(),
@@ -471,7 +490,12 @@ mod tests {
         let occurrences = (0..5_000_u64).map(|number| {
             let hash = FactsFingerprint::of_facts(&[Some(&number.to_string())]);
             let id = format!("{:016x}{:08x}@calendar.example.com/20261123T070000Z", hash.0, number * 7919);
-            (id, KnownOccurrence { start: at_second(1_800_000_000), fingerprint: Some(hash), cancelled: false })
+            // A feed that gives each event another id at every read.
+            let person = FactsFingerprint::of_facts(&[Some(&id)]);
+            let feed_id = Some(format!("{:016x}@calendar.example.com", person.0));
+            let (fingerprint, person) = (Some(hash), Some(person));
+            let start = at_second(1_800_000_000);
+            (id, KnownOccurrence { start, fingerprint, cancelled: false, person, feed_id })
         });
         let snapshot = FeedSnapshot { occurrences: occurrences.collect(), ..FeedSnapshot::default() };
         assert!(snapshot.to_item().is_ok());

@@ -74,6 +74,29 @@ async fn a_booking_of_calcom_that_moves_to_a_new_id_is_reminded_at_its_new_time_
 }
 
 #[tokio::test]
+async fn a_confirmation_of_calcom_without_answers_is_reminded_at_the_requested_number() {
+    let world = World::start().await;
+    let start = whole_minute_in_hours(&world, 50);
+    let body = |event: &str, status: &str| {
+        let changes = [
+            ("/triggerEvent", json!(event)),
+            ("/createdAt", json!(world.now().to_string())),
+            ("/payload/status", json!(status)),
+            ("/payload/startTime", json!(start.to_string())),
+        ];
+        recorded_body_with("calcom/booking_created.json", &changes)
+    };
+    world.deliver(calcom_post(body("BOOKING_REQUESTED", "PENDING"))).await;
+    world.advance_time(SignedDuration::from_secs(30));
+    let mut confirmed: Value = serde_json::from_slice(&body("BOOKING_CREATED", "ACCEPTED")).unwrap();
+    confirmed["payload"].as_object_mut().unwrap().remove("responses");
+    confirmed["payload"]["attendees"][0].as_object_mut().unwrap().remove("phoneNumber");
+    world.deliver(calcom_post(confirmed.to_string().into_bytes())).await;
+    advance_to_day_before(&world, start).await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
+}
+
+#[tokio::test]
 async fn a_location_that_a_visitor_of_calcom_types_is_never_sent() {
     let text = "{{ time }}{% if title %} {{ title }}{% endif %}{% if place %} at {{ place }}{% endif %}";
     let reminder = |calendar: &str| {

@@ -171,7 +171,7 @@ async fn a_hostile_event_costs_only_itself_and_a_hostile_feed_no_other_feed() {
         let uid: String = (0..15).map(|part| sha256_hex(format!("{number} {part}").as_bytes(), 32)).collect();
         format!(
             "BEGIN:VEVENT\r\nUID:{uid}\r\nDTSTART:{}\r\nDESCRIPTION:Phone: 054-555-0199\r\nEND:VEVENT\r\n",
-            start.strftime("%Y%m%dT%H%M%SZ")
+            (start + SignedDuration::from_mins(number)).strftime("%Y%m%dT%H%M%SZ")
         )
     });
     random.extend(events);
@@ -215,6 +215,115 @@ async fn a_feed_that_ended_the_function_is_named_and_read_less_often() {
     let logged = |text: &str| world.stack.log_lines("reminder-scheduler").iter().any(|line| line.text.contains(text));
     assert!(logged("the last 1 reads of feed anna ended the function") && logged("\"feed_unreadable\":1"));
     assert_eq!(feed_row(&world, "anna").get("unfinished_reads"), None);
+}
+
+/// A feed with one event for each of these lines.
+fn put_feed(world: &World, file: &str, events: impl Iterator<Item = String>) {
+    let events: Vec<String> = events.map(|lines| format!("BEGIN:VEVENT\r\n{lines}\r\nEND:VEVENT\r\n")).collect();
+    let events = events.concat();
+    let text = format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{events}END:VCALENDAR\r\n");
+    world.stack.calendars().override_feed(file, &text);
+}
+
+#[tokio::test]
+async fn a_feed_that_names_its_events_anew_at_each_read_reminds_each_customer_once() {
+    let world = start_world_of_anna().await;
+    let start = whole_minute_in_hours(&world, 50);
+    let lines = |uid: String, hours: i64, phone: &str| {
+        let start = (start + SignedDuration::from_hours(hours)).strftime("%Y%m%dT%H%M%SZ");
+        format!("{uid}DTSTART:{start}\r\nDESCRIPTION:Business Phone: 052-555-0177\\nPhone : {phone} or 03-555-0123")
+    };
+    let people = ["052-555-0110", "052-555-0111", "052-555-0112", "052-555-0113"];
+    let put = |read: usize| {
+        let uids =
+            [format!("UID:r{read}-a\r\n"), format!("UID:r{read}-b\r\n"), "UID:none\r\n".to_owned(), String::new()];
+        // Two customers at one time.
+        let events =
+            uids.into_iter().zip([0, 0, 1, 1]).zip(people).map(|((uid, hours), phone)| lines(uid, hours, phone));
+        put_feed(&world, "anna.ics", events);
+    };
+    put(0);
+    assert_eq!(world.stack.poll_feeds().await.unwrap()["reports"], 4);
+    for read in 1..4 {
+        put(read);
+        let polled = poll_later(&world).await;
+        assert_eq!(
+            (&polled["reports"], &polled["suspect"], &polled["waiting"]),
+            (&json!(0), &json!(0), &json!(0)),
+            "{polled}"
+        );
+    }
+    assert_eq!(feed_problem(&world, "anna"), "");
+    advance_to_day_before(&world, start).await;
+    // Between the reminders, and after them.
+    put(4);
+    poll_later(&world).await;
+    advance_to_day_before(&world, start + SignedDuration::from_hours(1)).await;
+    put(5);
+    poll_later(&world).await;
+    world.tick().await;
+    for phone in people {
+        let texts = world.texts_on_phone(&format!("+972{}", phone.trim_start_matches('0').replace('-', "")));
+        assert_eq!(texts.len(), 1, "{phone}: {texts:?}");
+    }
+    assert_eq!(world.messages().len(), 4);
+    // Later, one of two customers cancels while the other gets another name.
+    world.advance_time(SignedDuration::from_hours(30));
+    let start = start + SignedDuration::from_hours(100);
+    let later = |uid: &str, phone: &str| {
+        let start = start.strftime("%Y%m%dT%H%M%SZ");
+        format!("UID:{uid}\r\nDTSTART:{start}\r\nDESCRIPTION:Phone: {phone}")
+    };
+    put_feed(&world, "anna.ics", [later("x1", people[0]), later("x2", people[1])].into_iter());
+    poll_later(&world).await;
+    put_feed(&world, "anna.ics", [later("y2", people[1])].into_iter());
+    poll_later(&world).await;
+    advance_to_day_before(&world, start).await;
+    assert_eq!(world.messages().len(), 5);
+}
+
+#[tokio::test]
+async fn series_that_are_moved_by_an_hour_remind_each_customer_at_the_new_time_only() {
+    let world = start_world_of_anna().await;
+    let start = whole_minute_in_hours(&world, 50);
+    let put = |start: jiff::Timestamp| {
+        let series = (0..10).map(|person| {
+            let start = start.strftime("%Y%m%dT%H%M%SZ");
+            format!(
+                "UID:series-{person}\r\nDTSTART:{start}\r\nRRULE:FREQ=DAILY;COUNT=5\r\n\
+                 DESCRIPTION:Phone: 052-555-01{person:02}"
+            )
+        });
+        put_feed(&world, "anna.ics", series);
+    };
+    put(start);
+    assert_eq!(world.stack.poll_feeds().await.unwrap()["reports"], 50);
+    let moved = start + SignedDuration::from_hours(1);
+    put(moved);
+    // Fifty moves, none of them a new appointment: a day has at most two.
+    let polled = poll_later(&world).await;
+    assert_eq!(
+        (&polled["reports"], &polled["suspect"], &polled["waiting"]),
+        (&json!(50), &json!(0), &json!(0)),
+        "{polled}"
+    );
+    assert_eq!(feed_problem(&world, "anna"), "");
+    let rows = world.message_rows();
+    let states: Vec<&str> = rows
+        .iter()
+        .filter(|(key, _)| key.starts_with("appointment:anna..") && key.ends_with(":state"))
+        .map(|(_, row)| row["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, ["booked"; 50]);
+    advance_to_day_before(&world, start).await;
+    assert_eq!(world.messages().len(), 0, "no reminder for the old time");
+    for day in 0..5_i64 {
+        advance_to_day_before(&world, moved + SignedDuration::from_hours(24 * day)).await;
+        assert_eq!(world.messages().len(), 10 * usize::try_from(day + 1).unwrap(), "day {day}");
+    }
+    for person in 0..10 {
+        assert_eq!(world.texts_on_phone(&format!("+9725255501{person:02}")).len(), 5);
+    }
 }
 
 /// An operator accepts the next read of a feed.

@@ -248,8 +248,9 @@ impl BookingSimulator<'_> {
             };
             let continues = booking.previous_id.as_ref().and_then(known);
             let report = booking.to_report(self.inbound.sender_name, self.calendar, id, continues);
-            let unchanged = BookingOutcome::from_report(&self.tracker.apply_report(&report, now));
-            let outcome = unchanged.or_else(|| booking.unreachable_reason.clone().map(BookingOutcome::Skipped));
+            let result = self.tracker.apply_report(&report, now);
+            let reason = booking.unreachable_reason.clone().map(|reason| reason.after_report(&result));
+            let outcome = BookingOutcome::from_report(&result).or_else(|| reason.map(BookingOutcome::Skipped));
             shown.skip_reason = outcome.map(describe_outcome);
             // A move may consist of two bookings. The one that continues is shown.
             if booking.kind != BookingEventKind::MovedAway || shown.event.is_none() {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use reminder_scheduler::feed::{
-    FeedScope, build_window,
+    FeedScope, KnownIds, ParsedFeed, build_window,
     diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
     find_charset, ics,
 };
@@ -98,31 +98,17 @@ impl FeedPreview<'_> {
     fn apply_read(&mut self, case: &str, body: Vec<u8>, charset: Option<&str>, now: Timestamp) {
         self.tracker.advance_to(now);
         let window = build_window(self.calendar, now);
-        let is_known = |id: &str| self.snapshot.occurrences.contains_key(id);
-        let Self { rule, calendar, config, .. } = *self;
-        let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id: None, charset };
-        let feed = match ics::parse_feed(body, scope) {
+        let parsed = {
+            let known = KnownIds::of_upcoming(&self.snapshot, now);
+            let Self { rule, calendar, config, .. } = *self;
+            let scope = FeedScope { rule, calendar, config, window, known: &known, calendar_id: None, charset };
+            ics::parse_feed(body, scope)
+        };
+        let feed = match parsed {
             Ok(feed) => feed,
             Err(error) => return self.remark(case, format!("unreadable: {error}; no appointment changes")),
         };
-        for (uid, error) in &feed.unparsed_events {
-            self.remark(case, format!("not-understood: {uid}: {error}"));
-        }
-        for (uid, event) in feed.foreign_events.iter().filter(|(_, event)| event.looks_like_appointment) {
-            self.remark(
-                case,
-                format!(
-                    "foreign-organizer: {uid}: its organizer is {}; if that is the client, list the address in \
-                     `organizers` (not needed if the feed's own address contains it, which a preview does not know)",
-                    event.organizer.expose()
-                ),
-            );
-        }
-        let known = feed.occurrences.iter().filter_map(|(id, it)| Some((id, &it.start, it.attendee.as_ref().err()?)));
-        let unknown = feed.unreachable.iter().map(|(id, (start, problem))| (id, start, problem));
-        for (id, start, problem) in known.chain(unknown) {
-            self.remark(case, format!("no-recipient: {id} at {start}: {problem}"));
-        }
+        self.remark_events(case, &feed);
         let origin = FeedOrigin { name: self.name, calendar: self.calendar, rule: self.rule };
         let changes = match compare_feed(&self.snapshot, &feed, origin, window, now) {
             FeedVerdict::Changes(changes) => {
@@ -151,6 +137,31 @@ impl FeedPreview<'_> {
             };
             self.shown.insert(change.report.subject.clone(), one);
             change.record_reported(&mut self.snapshot.occurrences);
+        }
+    }
+
+    /// Remarks on the events of a read that are no appointments.
+    fn remark_events(&mut self, case: &str, feed: &ParsedFeed) {
+        for (uid, error) in &feed.unparsed_events {
+            self.remark(case, format!("not-understood: {uid}: {error}"));
+        }
+        for (uid, reason) in &feed.ignored_events {
+            self.remark(case, format!("ignored: an event of {uid}: {reason}"));
+        }
+        for (uid, event) in feed.foreign_events.iter().filter(|(_, event)| event.looks_like_appointment) {
+            self.remark(
+                case,
+                format!(
+                    "foreign-organizer: {uid}: its organizer is {}; if that is the client, list the address in \
+                     `organizers` (not needed if the feed's own address contains it, which a preview does not know)",
+                    event.organizer.expose()
+                ),
+            );
+        }
+        let known = feed.occurrences.iter().filter_map(|(id, it)| Some((id, &it.start, it.attendee.as_ref().err()?)));
+        let unknown = feed.unreachable.iter().map(|(id, (start, problem))| (id, start, problem));
+        for (id, start, problem) in known.chain(unknown) {
+            self.remark(case, format!("no-recipient: {id} at {start}: {problem}"));
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
-use reminder_scheduler::feed::{FeedScope, build_window, ics::parse_feed};
+use reminder_scheduler::feed::{FeedScope, KnownIds, build_window, ics::parse_feed};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tellonce_core::client_config::{CalendarKind, ClientConfig};
@@ -63,7 +63,7 @@ fn read_feed(config: &ClientConfig, feed: &FeedFile) -> anyhow::Result<Vec<Value
             calendar,
             config,
             window: build_window(calendar, *now),
-            is_known: &|_| false,
+            known: &KnownIds::default(),
             calendar_id: None,
             charset: feed.charset.as_deref(),
         };

@@ -11,7 +11,7 @@
 
 use jiff::Timestamp;
 use tellonce_core::{
-    appointment::{Appointment, AppointmentDetails, AppointmentReport, AppointmentStatus},
+    appointment::{Appointment, AppointmentDetails, AppointmentReport, AppointmentStatus, LeftOutAttendees},
     client_config::CalendarConfig,
     ledger::IdempotencyKey,
 };
@@ -50,6 +50,8 @@ pub struct Booking {
     pub previous_id: Option<String>,
     /// Why no attendee can be messaged. If it is set, `details.attendees` is empty.
     pub unreachable_reason: Option<BookingSkipReason>,
+    /// What becomes of known attendees whom `details` leave out.
+    pub left_out: LeftOutAttendees,
 }
 
 impl Booking {
@@ -64,6 +66,7 @@ impl Booking {
             occurred_at: self.occurred_at,
             previous_id: None,
             unreachable_reason: None,
+            left_out: LeftOutAttendees::Leave,
         })
     }
 
@@ -84,10 +87,10 @@ impl Booking {
             line: calendar.line.clone(),
             status: self.status,
             details: self.details.clone(),
-            attendees_unchanged: self
-                .unreachable_reason
-                .as_ref()
-                .is_some_and(BookingSkipReason::preserves_known_attendees),
+            left_out: match &self.unreachable_reason {
+                Some(reason) if reason.preserves_known_attendees() => LeftOutAttendees::Stay,
+                _ => self.left_out.clone(),
+            },
             as_of: self.occurred_at,
             delivery: delivery.to_owned(),
             previous: previous.map(Box::new),
@@ -158,6 +161,7 @@ impl LookupRequest {
                 occurred_at: received_at,
                 previous_id: None,
                 unreachable_reason: None,
+                left_out: LeftOutAttendees::Leave,
             }),
             Self::Acuity { .. } => None,
             Self::Square { booking, .. } => {

@@ -169,6 +169,8 @@ impl ReminderScheduler {
                 }
                 None => None,
             };
+            let report = booking.to_report(&delivery.sender, calendar, &delivery.id, previous);
+            let result = self.apply_report(&report).await?;
             if let Some(reason) = &booking.unreachable_reason {
                 if reason.needs_attention() {
                     telemetry::count_metric(
@@ -177,10 +179,9 @@ impl ReminderScheduler {
                         self.dispatcher.clock.now(),
                     );
                 }
-                outcome = Some(BookingOutcome::Skipped(reason.clone()));
+                outcome = Some(BookingOutcome::Skipped(reason.clone().after_report(&result)));
             }
-            let report = booking.to_report(&delivery.sender, calendar, &delivery.id, previous);
-            outcome = outcome.or(BookingOutcome::from_report(&self.apply_report(&report).await?));
+            outcome = outcome.or(BookingOutcome::from_report(&result));
         }
         Ok(outcome)
     }

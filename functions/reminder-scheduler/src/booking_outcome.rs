@@ -79,9 +79,9 @@ pub enum BookingSkipReason {
     /// The customer's number cannot be messaged.
     #[error("phone number of the appointment cannot be used: {0}")]
     PhoneUnusable(PhoneError),
-    /// This sender leaves the number out of a move although the customer gave one. The attendees
-    /// who are known under this id or the previous one still take part.
-    #[error("move does not repeat the phone number; the known number still counts")]
+    /// The report leaves the number out although the customer gave one before. The attendees who
+    /// are known under this id or the previous one still take part.
+    #[error("the phone number is not repeated; the known number still counts")]
     PhoneNotRepeated,
     /// A lookup is required, and there is no credential for the booking system's API.
     #[error("lookup is not possible: store a credential for the booking system's API")]
@@ -129,6 +129,15 @@ impl BookingSkipReason {
     /// Whether the attendees are unknown, so that the known attendees still take part.
     pub const fn preserves_known_attendees(&self) -> bool {
         matches!(self, Self::PhoneNotRepeated | Self::LookupNotConfigured | Self::LookupFailed)
+    }
+
+    /// The reason after the report was applied: a number that is missing here may be known.
+    #[must_use]
+    pub fn after_report(self, result: &ReportResult) -> Self {
+        match (self, result) {
+            (Self::NoPhone, ReportResult::Updated(header)) if header.has_attendees() => Self::PhoneNotRepeated,
+            (reason, _) => reason,
+        }
     }
 
     /// A required field is missing or unusable.

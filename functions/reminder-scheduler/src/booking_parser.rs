@@ -32,7 +32,7 @@ pub fn parse_booking(
 ) -> ParsedBooking {
     let delivery = BookingDelivery { context: CalendarContext { calendar, config }, headers, body, received_at };
     let parsed = match &calendar.kind {
-        CalendarKind::CalCom => parse_calcom(&delivery),
+        CalendarKind::CalCom(calcom) => parse_calcom(&delivery, calcom.phone_question.as_deref()),
         CalendarKind::Calendly(calendly) => parse_calendly(&delivery, calendly.phone_question.as_deref()),
         CalendarKind::Acuity(_) => parse_acuity(&delivery),
         CalendarKind::Square(_) => parse_square(&delivery),

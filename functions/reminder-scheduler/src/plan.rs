@@ -326,7 +326,7 @@ fn render_content(
 #[cfg(test)]
 mod tests {
     use tellonce_core::{
-        appointment::{AppointmentDetails, AppointmentReport, ReportResult},
+        appointment::{AppointmentDetails, AppointmentReport, LeftOutAttendees, ReportResult},
         contact::Phone,
     };
 
@@ -364,7 +364,7 @@ mod tests {
                 title: None,
                 place: None,
             }),
-            attendees_unchanged: false,
+            left_out: LeftOutAttendees::Leave,
             as_of: parse_time(booked_at),
             delivery: "clinic#1".into(),
             previous: None,

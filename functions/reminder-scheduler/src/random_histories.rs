@@ -27,7 +27,8 @@ use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tellonce_core::{
     appointment::{
-        Appointment, AppointmentDetails, AppointmentReport, AppointmentStatus, Attendee, ReminderOutcome, ReportResult,
+        Appointment, AppointmentDetails, AppointmentReport, AppointmentStatus, Attendee, LeftOutAttendees,
+        ReminderOutcome, ReportResult,
     },
     client_config::ClientConfig,
     contact::Phone,
@@ -462,7 +463,7 @@ impl HistoryModel<'_> {
             status,
             details,
             as_of: fact.occurred_at,
-            attendees_unchanged: false,
+            left_out: LeftOutAttendees::Leave,
             delivery: String::new(),
             previous: None,
         };

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tellonce_core::{
-    appointment::AppointmentStatus,
-    client_config::{CalendarKind, ClientConfig},
+    appointment::{Appointment, AppointmentStatus, ReportResult},
+    client_config::{CalcomCalendar, CalendarKind, ClientConfig},
     delivery::{Unverified, VerificationOutcome, Verified, verify_delivery},
     lookup::LookupResponse,
     secret::Secret,
@@ -304,6 +304,62 @@ impl BookingSample {
             assert_eq!(booking.unreachable_reason, None, "{name}");
         }
     }
+}
+
+/// The unusual deliveries of Cal.com.
+const UNUSUAL_CALCOM: &str = "unusual/calcom";
+
+/// The header after the unusual deliveries up to this one.
+fn header_after(case: &tellonce_samples::SampleDelivery, config: &ClientConfig) -> Option<Appointment> {
+    let mut deliveries = tellonce_samples::sample_deliveries(UNUSUAL_CALCOM);
+    deliveries.retain(|other| other.name == case.name || Some(&*other.name) == case.text_fact("follows"));
+    let mut header = None;
+    for delivery in deliveries {
+        let booking = expect_booking(parse_with_config(config, "clinic", &delivery.body));
+        assert_eq!(Some(&*booking.id), delivery.text_fact("entity_id"), "{}", delivery.name);
+        assert_eq!(Some(booking.kind.name()), delivery.text_fact("kind"), "{}", delivery.name);
+        let report = booking.to_report("clinic", &config.calendars["clinic"], &delivery.name, None);
+        let result = Appointment::apply_report(header.as_ref(), &report, received_at());
+        let reason = booking.unreachable_reason.map(|reason| reason.after_report(&result).code());
+        assert_eq!(
+            reason,
+            delivery.text_fact("outcome").or(delivery.text_fact("without_question")),
+            "{}",
+            delivery.name
+        );
+        if let ReportResult::Updated(updated) = result {
+            header = Some(*updated);
+        }
+    }
+    header
+}
+
+#[test]
+fn every_unusual_delivery_of_calcom_gives_the_facts_of_its_manifest() {
+    let config = sample_config();
+    for case in tellonce_samples::sample_deliveries(UNUSUAL_CALCOM) {
+        let (name, headers) = (&case.name, tellonce_samples::build_header_map(&case.headers));
+        let secret = Secret::new(case.auth["secret"].as_str().unwrap());
+        let unverified = Unverified { headers: &headers, body: &case.body };
+        let proof = config.calendars["clinic"].kind.proof().unwrap();
+        assert!(verify_delivery("clinic", proof, &secret, unverified, received_at()).is_ok(), "{name}");
+        let header = header_after(&case, config).unwrap();
+        if let Some(status) = case.text_fact("status") {
+            assert_eq!(header.status.name(), status, "{name}");
+        }
+        let attending = header.attendees.iter().find(|entry| entry.attending);
+        assert_eq!(attending.map(|entry| entry.attendee.phone.expose()), case.text_fact("phone_e164"), "{name}");
+        for (question, number) in case.facts["phone_question"].as_object().into_iter().flatten() {
+            let mut config = config.clone();
+            config.calendars.get_mut("clinic").unwrap().kind =
+                CalendarKind::CalCom(CalcomCalendar { phone_question: Some(question.clone()) });
+            let booking = expect_booking(parse_with_config(&config, "clinic", &case.body));
+            let attendees = booking.details.unwrap().attendees;
+            let number = number.as_str();
+            assert_eq!(attendees.first().map(|attendee| attendee.phone.expose()), number, "{name}: {question}");
+        }
+    }
+    tellonce_samples::assert_all_files_listed(UNUSUAL_CALCOM, &[]);
 }
 
 #[test]

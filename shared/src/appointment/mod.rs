@@ -9,7 +9,8 @@
 //!
 //! Promises: of two reports the later one counts, by the sender's clock and in any order of
 //! arrival. A cancelled appointment stays cancelled until a later report books it again. A seat's
-//! number never changes. Does **not** plan reminders: reminder-scheduler's `plan` does.
+//! number never changes. A report without a person's phone number does not erase the known number.
+//! Does **not** plan reminders: reminder-scheduler's `plan` does.
 
 use std::fmt;
 
@@ -215,8 +216,8 @@ pub struct AppointmentReport {
     pub status: AppointmentStatus,
     /// Time, place and attendees. A cancellation may leave them out.
     pub details: Option<AppointmentDetails>,
-    /// Whether the details leave out the attendees. Then the known attendees stay.
-    pub attendees_unchanged: bool,
+    /// What becomes of the known attendees whom the details leave out.
+    pub left_out: LeftOutAttendees,
     /// When this became true, by the sender's clock.
     pub as_of: Timestamp,
     /// The delivery with this report, by its key in the inbox; for a feed, the feed's name.
@@ -224,6 +225,45 @@ pub struct AppointmentReport {
     /// The appointment that this one continues under another id. Reminders sent under the older id
     /// are not sent again under the new id.
     pub previous: Option<Box<Appointment>>,
+}
+
+/// What becomes of the known attendees whom the details of a report leave out. [`fmt::Debug`] hides
+/// names.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum LeftOutAttendees {
+    /// They no longer take part.
+    #[default]
+    Leave,
+    /// They still take part, because the report does not say who takes part.
+    Stay,
+    /// Those with one of these names still take part, because the report names them without a
+    /// number. So does a known attendee without a name.
+    StayIfNamed(Vec<String>),
+}
+
+impl fmt::Debug for LeftOutAttendees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leave => f.write_str("Leave"),
+            Self::Stay => f.write_str("Stay"),
+            Self::StayIfNamed(names) => write!(f, "StayIfNamed({})", names.len()),
+        }
+    }
+}
+
+impl LeftOutAttendees {
+    /// Whether a known attendee whom the details leave out still takes part.
+    fn keeps(&self, attendee: &Attendee) -> bool {
+        match (self, &attendee.name) {
+            (Self::Leave, _) => false,
+            (Self::Stay, _) | (Self::StayIfNamed(_), None) => true,
+            (Self::StayIfNamed(names), Some(known)) => {
+                let words =
+                    |name: &str| truncate_text(name).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
+                names.iter().any(|name| words(name) == words(known))
+            }
+        }
+    }
 }
 
 /// Time, place and attendees. `Debug` leaves out what a person typed: a title may hold a name or a
@@ -280,10 +320,9 @@ impl Appointment {
         if !later {
             // Reminders sent under the older id count whenever tellonce learns of them. So do the
             // attendees, if no report has named any yet.
-            let has_no_attendees_yet =
-                after.attendees.is_empty() && !before.status.is_over() && !report.attendees_unchanged;
+            let has_no_attendees_yet = after.attendees.is_empty() && !before.status.is_over();
             if let Some(details) = report.details.as_ref().filter(|_| has_no_attendees_yet) {
-                after.set_attendees(&details.attendees);
+                after.set_attendees(&details.attendees, &report.left_out);
             }
             if after == *before {
                 return ReportResult::Stale;
@@ -298,9 +337,7 @@ impl Appointment {
         if let Some(details) = &report.details {
             after.start = details.start;
             after.zone.clone_from(&details.zone);
-            if !report.attendees_unchanged {
-                after.set_attendees(&details.attendees);
-            }
+            after.set_attendees(&details.attendees, &report.left_out);
             after.title = details.title.as_deref().map(truncate_text);
             after.place = details.place.as_deref().map(truncate_text);
         }
@@ -381,15 +418,18 @@ impl Appointment {
         if let Some(older) = &report.previous {
             new.inherit_outcomes(older);
         }
-        match (details, &report.previous) {
-            (Some(_), Some(older)) if report.attendees_unchanged => {
-                let people = older.attendees.iter().filter(|entry| entry.attending).map(|seat| seat.attendee.clone());
-                new.set_attendees(&people.collect::<Vec<_>>());
-            }
-            (Some(details), _) => new.set_attendees(&details.attendees),
-            (None, _) => {}
+        if let Some(details) = details {
+            let older = report.previous.iter().flat_map(|older| &older.attendees);
+            let staying = older.filter(|entry| entry.attending && report.left_out.keeps(&entry.attendee));
+            let people = staying.map(|entry| &entry.attendee).chain(&details.attendees).cloned();
+            new.set_attendees(&people.collect::<Vec<_>>(), &LeftOutAttendees::Leave);
         }
         new
+    }
+
+    /// Whether an attendee who takes part can be messaged.
+    pub fn has_attendees(&self) -> bool {
+        self.attendees.iter().any(|entry| entry.attending)
     }
 
     /// Takes over the final outcomes under an older id. Each attendee with such an outcome gets a
@@ -414,9 +454,9 @@ impl Appointment {
 
     /// Gives every attendee a seat. A known attendee keeps the number, and the seat of a former
     /// attendee stays empty.
-    fn set_attendees(&mut self, attendees: &[Attendee]) {
+    fn set_attendees(&mut self, attendees: &[Attendee], left_out: &LeftOutAttendees) {
         for entry in &mut self.attendees {
-            entry.attending = false;
+            entry.attending &= left_out.keeps(&entry.attendee);
         }
         for attendee in attendees {
             let attendee = Attendee { name: attendee.name.as_deref().map(truncate_text), ..attendee.clone() };

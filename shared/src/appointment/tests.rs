@@ -26,7 +26,7 @@ fn build_report(standing: AppointmentStatus, start: Option<i64>, as_of: i64, pho
             place: None,
         }),
         as_of: at_hour(as_of),
-        attendees_unchanged: false,
+        left_out: LeftOutAttendees::Leave,
         delivery: "clinic#1".into(),
         previous: None,
     }
@@ -146,8 +146,10 @@ fn a_reminder_sent_under_the_older_id_counts_for_the_same_person_at_any_number()
     assert_eq!(new.attendees[stage_outcome.attendee].attendee.phone.expose(), ADI);
     assert!(new.attendees.iter().all(|entry| entry.attending), "{new:?}");
     // The report leaves out the attendees, so the known attendees stay.
-    let same =
-        AppointmentReport { attendees_unchanged: true, ..build_report(AppointmentStatus::Booked, Some(72), 2, &[]) };
+    let same = AppointmentReport {
+        left_out: LeftOutAttendees::Stay,
+        ..build_report(AppointmentStatus::Booked, Some(72), 2, &[])
+    };
     let same = AppointmentReport { previous: Some(Box::new(older)), ..same };
     let new = expect_updated(Appointment::apply_report(None, &same, at_hour(3)));
     assert_eq!(new.attendees.iter().filter(|entry| entry.attending).count(), 2);
@@ -237,8 +239,10 @@ fn a_reminder_skipped_for_lack_of_time_is_planned_again_when_the_same_start_is_r
 
 #[test]
 fn the_first_report_of_attendees_counts_even_when_it_is_late() {
-    let without_attendees =
-        AppointmentReport { attendees_unchanged: true, ..build_report(AppointmentStatus::Booked, Some(72), 2, &[]) };
+    let without_attendees = AppointmentReport {
+        left_out: LeftOutAttendees::Stay,
+        ..build_report(AppointmentStatus::Booked, Some(72), 2, &[])
+    };
     let moved = expect_updated(Appointment::apply_report(None, &without_attendees, at_hour(3)));
     let booked = expect_updated(Appointment::apply_report(
         Some(&moved),
@@ -248,9 +252,62 @@ fn the_first_report_of_attendees_counts_even_when_it_is_late() {
     assert_eq!((booked.start, booked.attendees.len(), booked.generation), (at_hour(72), 1, 2));
 }
 
+/// A later report that names these people without a number, besides these with one.
+fn report_without_numbers(names: &[&str], phones: &[&str]) -> AppointmentReport {
+    let left_out = LeftOutAttendees::StayIfNamed(names.iter().map(|&name| name.to_owned()).collect());
+    AppointmentReport { left_out, ..build_report(AppointmentStatus::Booked, Some(72), 2, phones) }
+}
+
+fn attending_phones(appointment: &Appointment) -> Vec<&str> {
+    let attending = appointment.attendees.iter().filter(|entry| entry.attending);
+    attending.map(|entry| entry.attendee.phone.expose()).collect()
+}
+
+#[test]
+fn a_later_report_without_a_number_keeps_the_known_number_of_the_same_person_only() {
+    let mut asked = build_report(AppointmentStatus::Unconfirmed, Some(48), 1, &[NOA, ADI]);
+    asked.details.as_mut().unwrap().attendees[1].name = Some("Adi  Sela".into());
+    let known = expect_updated(Appointment::apply_report(None, &asked, at_hour(3)));
+    for (names, phones, staying) in [
+        (&["Noa"][..], &[][..], &[NOA][..]),
+        (&["adi SELA", "Guest"], &[], &[ADI]),
+        (&["Noa", "Adi Sela"], &[], &[NOA, ADI]),
+        (&["Adi Sela"], &[NOA], &[NOA, ADI]),
+        (&["Maya"], &[], &[]),
+        (&[], &[ADI], &[ADI]),
+    ] {
+        let report = report_without_numbers(names, phones);
+        let confirmed = expect_updated(Appointment::apply_report(Some(&known), &report, at_hour(4)));
+        assert_eq!(attending_phones(&confirmed), staying, "{names:?}");
+        assert_eq!((confirmed.status, confirmed.start), (AppointmentStatus::Booked, at_hour(72)));
+        // The same under a new id.
+        let moved = AppointmentReport { previous: Some(Box::new(known.clone())), ..report };
+        let moved = expect_updated(Appointment::apply_report(None, &moved, at_hour(4)));
+        let mut phones = attending_phones(&moved);
+        phones.sort_unstable_by_key(|phone| *phone != NOA);
+        assert_eq!(phones, staying, "{names:?}");
+    }
+}
+
+#[test]
+fn a_person_who_left_does_not_return_with_a_report_without_numbers() {
+    let both = expect_updated(Appointment::apply_report(
+        None,
+        &build_report(AppointmentStatus::Booked, Some(48), 0, &[NOA, ADI]),
+        at_hour(3),
+    ));
+    let left = build_report(AppointmentStatus::Booked, Some(48), 1, &[ADI]);
+    let left = expect_updated(Appointment::apply_report(Some(&both), &left, at_hour(3)));
+    // Both have the same name.
+    let report = report_without_numbers(&["Noa"], &[]);
+    assert_eq!(attending_phones(&expect_updated(Appointment::apply_report(Some(&left), &report, at_hour(4)))), [ADI]);
+    let unnamed = AppointmentReport { left_out: LeftOutAttendees::Stay, ..report };
+    assert_eq!(attending_phones(&expect_updated(Appointment::apply_report(Some(&left), &unnamed, at_hour(4)))), [ADI]);
+}
+
 #[test]
 fn debug_output_shows_no_personal_data() {
-    let mut report = build_report(AppointmentStatus::Booked, Some(48), 1, &[NOA]);
+    let mut report = report_without_numbers(&["Noa"], &[NOA]);
     let details = report.details.as_mut().unwrap();
     details.title = Some("Call Noa on 0545550199".into());
     details.place = Some("545550199".into());

@@ -46,6 +46,12 @@ pub enum PhoneError {
     /// The number has no country prefix, and its country is not known.
     #[error("the number has no country prefix, and its country is unknown")]
     UnknownCountry,
+    /// A label for a phone number without a number directly behind it.
+    #[error("no number stands behind the label")]
+    NoNumber,
+    /// The number dials a conference.
+    #[error("the number is the dial-in of a conference")]
+    DialIn,
 }
 
 impl PhoneError {
@@ -61,6 +67,8 @@ impl PhoneError {
             Self::NotMobile => "not-mobile",
             Self::NotValid => "not-valid",
             Self::UnknownCountry => "unknown-country",
+            Self::NoNumber => "no-number",
+            Self::DialIn => "dial-in",
         }
     }
 }

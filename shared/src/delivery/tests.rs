@@ -14,8 +14,8 @@ use tellonce_samples::{
 
 use super::*;
 use crate::client_config::{
-    AcuityCalendar, CalendarKind, FallbackId, FormConfig, FormKind, JsonPointer, ShopifyStore, SquareCalendar,
-    StoreKind, WooCommerceStore,
+    AcuityCalendar, CalcomCalendar, CalendarKind, FallbackId, FormConfig, FormKind, JsonPointer, ShopifyStore,
+    SquareCalendar, StoreKind, WooCommerceStore,
 };
 
 const KEY: &str = "a secret of the tests";
@@ -65,7 +65,8 @@ fn woocommerce(source: &str) -> DeliveryProof<'_> {
 }
 
 fn calcom() -> DeliveryProof<'static> {
-    CalendarKind::CalCom.proof().unwrap()
+    static CALCOM: CalendarKind = CalendarKind::CalCom(CalcomCalendar { phone_question: None });
+    CALCOM.proof().unwrap()
 }
 
 fn acuity() -> DeliveryProof<'static> {

@@ -164,6 +164,8 @@ fn retention_outlasts_the_retry_window_of_booking_systems() {
 #[test]
 fn each_kind_needs_its_own_settings() {
     FILE.assert_one_finding("\"Phone\"", "\" \"", "phone_question", "error", &["word for word"]);
+    let empty = "kind = \"calcom\"\nphone_question = \" \"";
+    FILE.assert_one_finding("kind = \"calcom\"", empty, "phone_question", "error", &["identifier or the label"]);
     FILE.assert_one_finding("\"12345\"", "\"acme@example.com\"", "user_id", "error", &["numeric user id"]);
     let url = "https://hooks.acme.co.il/bookings/salon";
     FILE.assert_one_finding(url, "http://hooks.acme.co.il/bookings/salon", "notification_url", "error", &["https://"]);

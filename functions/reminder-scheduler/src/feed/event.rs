@@ -11,11 +11,13 @@ use jiff::{Timestamp, civil::Date, tz::Offset};
 use tellonce_core::{
     appointment::AppointmentStatus,
     client_config::{FeedRule, FeedTextRule},
+    hash::sha256_hex,
 };
 
 use super::{
     called_off::is_called_off,
     ics_time::IcsTime,
+    label::{LabelledNumber, TextLabels},
     organizer::{CalendarOwner, ForeignEvent},
     outline::{CalendarNumber, EventPart},
     parse_error::IcsEventError,
@@ -32,6 +34,9 @@ const MAX_TEXT_CHARS: usize = 200;
 
 /// The longest accepted `UID`, in bytes. Those of real calendars have some dozens.
 const MAX_UID_BYTES: usize = 1000;
+
+/// The length of the hash of a longer `UID`, in bytes.
+const UID_HASH_BYTES: usize = 16;
 
 /// The properties that are always parsed. The client's rules name further ones.
 const READ_PROPERTIES: [&str; 18] = [
@@ -65,6 +70,14 @@ const BUSY_STATUS_PROPERTY: &str = "X-MICROSOFT-CDO-BUSYSTATUS";
 /// `LAST-MODIFIED`, then the position in the body.
 type EventRank = (i64, Option<i64>, Option<i64>, usize);
 
+/// The revision of an event. The later one is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EventRevision {
+    pub(super) sequence: i64,
+    stamped: Option<i64>,
+    modified: Option<i64>,
+}
+
 /// One event.
 pub(super) struct IcsEvent {
     /// The calendar that it is in.
@@ -85,8 +98,8 @@ pub(super) struct IcsEvent {
 /// The texts of an event.
 #[derive(Default)]
 pub(super) struct EventTexts {
-    /// The text that the client's rule for phone numbers selects.
-    pub(super) phone: Option<String>,
+    /// What the client's rule for phone numbers selects.
+    pub(super) phone: LabelledNumber,
     pub(super) person: Option<String>,
     pub(super) title: Option<String>,
     pub(super) place: Option<String>,
@@ -108,8 +121,8 @@ pub(super) enum SkippedEvent {
 
 /// Parses the events of a client.
 pub(super) struct EventParser<'a> {
-    phone: &'a FeedTextRule,
-    person: Option<&'a FeedTextRule>,
+    phone: (&'a FeedTextRule, TextLabels),
+    person: Option<(&'a FeedTextRule, TextLabels)>,
     own_texts: bool,
     owner: CalendarOwner<'a>,
     /// An event that does not recur and begins before this day is over.
@@ -119,7 +132,9 @@ pub(super) struct EventParser<'a> {
 impl<'a> EventParser<'a> {
     pub(super) fn new(rule: &'a FeedRule, owner: CalendarOwner<'a>, first_day: Date) -> Self {
         let FeedRule { phone, person, own_texts, .. } = rule;
-        Self { phone, person: person.as_ref(), own_texts: *own_texts, owner, first_day }
+        let with_labels = |rule| (rule, TextLabels::new(rule));
+        let (phone, person) = (with_labels(phone), person.as_ref().map(with_labels));
+        Self { phone, person, own_texts: *own_texts, owner, first_day }
     }
 
     /// Whether a property is parsed.
@@ -128,11 +143,11 @@ impl<'a> EventParser<'a> {
         READ_PROPERTIES.into_iter().chain(fields).any(|property| property.eq_ignore_ascii_case(name))
     }
 
-    /// The `UID` in the lines of an event, if it is usable.
+    /// The `UID` in the lines of an event. In place of a very long one, its hash.
     pub(super) fn parse_uid(lines: &str) -> Option<String> {
         let component = parse_component(lines)?;
-        let uid = component.uid().map(str::trim).filter(|uid| (1..=MAX_UID_BYTES).contains(&uid.len()));
-        uid.map(str::to_owned)
+        let uid = component.uid().map(str::trim).filter(|uid| !uid.is_empty())?;
+        Some(if uid.len() > MAX_UID_BYTES { sha256_hex(uid.as_bytes(), UID_HASH_BYTES) } else { uid.to_owned() })
     }
 
     /// Parses the lines of one event. `part` is its place in the body.
@@ -151,7 +166,7 @@ impl<'a> EventParser<'a> {
             IcsTime::Day(_) => true,
             IcsTime::Time { local, .. } => event.rules.is_empty() && local.date() < self.first_day,
         };
-        event.texts.phone.is_some() && event.start.as_ref().is_none_or(|start| !is_over(start))
+        event.texts.phone.is_text() && event.start.as_ref().is_none_or(|start| !is_over(start))
     }
 
     fn build_event(
@@ -180,9 +195,9 @@ impl<'a> EventParser<'a> {
         for entry in &component.entries {
             event.read_property(entry);
             self.select_texts(&mut event.texts, entry);
-            is_garbled |= self.phone.field.eq_ignore_ascii_case(entry.name.as_str()) && is_not_utf_8(entry);
+            is_garbled |= self.phone.0.field.eq_ignore_ascii_case(entry.name.as_str()) && is_not_utf_8(entry);
         }
-        if is_garbled && event.texts.phone.is_none() {
+        if is_garbled && !event.texts.phone.is_text() {
             return Err(IcsEventError::UnknownCharset);
         }
         let has_mark = |property, value| has_value(lines, property, value);
@@ -206,13 +221,16 @@ impl<'a> EventParser<'a> {
     /// Selects the texts that the client's rules point at. The first match of each rule counts.
     fn select_texts(&self, texts: &mut EventTexts, entry: &ICalendarEntry) {
         let matches = |rule: &FeedTextRule| rule.field.eq_ignore_ascii_case(entry.name.as_str());
-        if matches(self.phone) && texts.phone.is_none() {
-            // A longer text is not a number.
-            texts.phone =
-                extract_value(self.phone, &property_text(entry)).filter(|text| text.chars().count() <= MAX_TEXT_CHARS);
+        let (rule, labels) = &self.phone;
+        if matches(rule) && !texts.phone.is_text() {
+            texts.phone = match labels.find_number(&property_text(entry)) {
+                // A longer text is not a number.
+                LabelledNumber::Whole(text) if text.chars().count() > MAX_TEXT_CHARS => LabelledNumber::NoNumber,
+                found => found,
+            };
         }
-        if let Some(rule) = self.person.filter(|rule| matches(rule) && texts.person.is_none()) {
-            texts.person = extract_value(rule, &property_text(entry)).as_deref().and_then(clean_text);
+        if let Some((_, person)) = self.person.as_ref().filter(|(rule, _)| matches(rule) && texts.person.is_none()) {
+            texts.person = person.find_line(&property_text(entry), labels).as_deref().and_then(clean_text);
         }
     }
 }
@@ -226,9 +244,20 @@ fn parse_component(lines: &str) -> Option<ICalendarComponent> {
 }
 
 impl IcsEvent {
-    /// Whether it has one slot, its start.
-    pub(super) fn is_single(&self) -> bool {
-        self.rules.is_empty() && self.extra_times.is_empty()
+    /// Its revision.
+    pub(super) fn revision(&self) -> EventRevision {
+        let (sequence, stamped, modified, _) = self.rank;
+        EventRevision { sequence, stamped, modified }
+    }
+
+    /// Whether it is a series.
+    pub(super) fn recurs(&self) -> bool {
+        !self.rules.is_empty() || !self.extra_times.is_empty()
+    }
+
+    /// Whether it is a series or replaces a time of one.
+    pub(super) fn is_part_of_series(&self) -> bool {
+        self.recurs() || self.recurrence_slot.is_some()
     }
 
     /// How many further and excluded dates it names.
@@ -314,82 +343,4 @@ fn clean_text(text: &str) -> Option<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let text: String = words.join(" ").chars().take(MAX_TEXT_CHARS).collect();
     Some(text).filter(|text| !text.is_empty() && !text.contains('\u{fffd}'))
-}
-
-/// The value that a rule selects in a text. Descriptions from Google's or Microsoft's calendars are
-/// HTML. So a value ends at a tag as at the end of its line, and tags between label and value are
-/// skipped.
-fn extract_value(rule: &FeedTextRule, text: &str) -> Option<String> {
-    if rule.after.is_empty() {
-        return Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    }
-    let mut rest = rule.after.iter().find_map(|label| Some(text.split_once(label.as_str())?.1))?;
-    loop {
-        rest = rest.trim_start_matches([' ', '\t', '\u{a0}']);
-        rest = match rest.strip_prefix("&nbsp;") {
-            Some(behind) => behind,
-            None => match rest.strip_prefix('<').and_then(|tag| tag.split_once('>')) {
-                Some((tag, behind)) if !ends_line(tag) => behind,
-                _ => break,
-            },
-        };
-    }
-    let value = rest.split(['\n', '\r', '<']).next().unwrap_or_default().replace("&nbsp;", " ");
-    Some(value.trim().to_owned()).filter(|value| !value.is_empty())
-}
-
-/// Whether the text after this tag is on another line.
-fn ends_line(tag: &str) -> bool {
-    let name = tag.trim_start_matches('/').split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
-    ["br", "p", "div", "li", "ul", "ol", "tr", "td", "table", "h1", "h2", "h3"]
-        .iter()
-        .any(|line| line.eq_ignore_ascii_case(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text_rule(after: &[&str]) -> FeedTextRule {
-        FeedTextRule { field: "description".into(), after: after.iter().map(|&label| label.to_owned()).collect() }
-    }
-
-    #[test]
-    fn a_value_follows_the_first_matching_label_and_ends_with_its_line() {
-        let labels = text_rule(&["Phone:", "Phone", "tel:"]);
-        for (text, value) in [
-            ("Phone: 054-555-0199\nBooked online, first visit", Some("054-555-0199")),
-            ("tel:+972525550101", Some("+972525550101")),
-            ("Phone 052-555-0101", Some("052-555-0101")),
-            ("tel:1\nPhone: 2", Some("2")),
-            ("phone: 054-555-0199", None),
-            ("Phone:\n054-555-0199", None),
-            ("Phone:", None),
-            ("call me", None),
-            ("", None),
-        ] {
-            assert_eq!(extract_value(&labels, text).as_deref(), value, "{text}");
-        }
-        assert_eq!(extract_value(&text_rule(&[]), " 054-555-0199\n").as_deref(), Some("054-555-0199"));
-        assert_eq!(
-            extract_value(&text_rule(&["טלפון:"]), "לקוח: נועה\nטלפון: 054-5550199").as_deref(),
-            Some("054-5550199")
-        );
-    }
-
-    #[test]
-    fn tags_around_a_value_are_not_part_of_it() {
-        let labels = text_rule(&["Phone:"]);
-        for text in [
-            "<b>Phone:</b> 054-555-0199<br>Name: Noa",
-            "Phone:&nbsp;054-555-0199&nbsp;<br/>",
-            "Phone: <a href=\"tel:+972545550199\">054-555-0199</a>",
-            "<p>Phone: 054-555-0199</p><p>Noa</p>",
-            "Phone: 054-555-0199\r\nNoa",
-        ] {
-            assert_eq!(extract_value(&labels, text).as_deref(), Some("054-555-0199"), "{text}");
-        }
-        assert_eq!(extract_value(&labels, "Phone:<br>054-555-0199"), None);
-        assert_eq!(extract_value(&labels, "Phone: <unclosed"), None);
-    }
 }

@@ -330,9 +330,10 @@ mod tests {
         ));
         assert!(!can_be_unchanged(&FeedSnapshot { accept_next_read: true, ..good.clone() }, address, at_hour(1)));
         let mut interrupted = good;
-        interrupted
-            .occurrences
-            .insert("a".to_owned(), KnownOccurrence { start: at_hour(9), fingerprint: None, cancelled: false });
+        interrupted.occurrences.insert(
+            "a".to_owned(),
+            KnownOccurrence { start: at_hour(9), fingerprint: None, cancelled: false, person: None, feed_id: None },
+        );
         assert!(!can_be_unchanged(&interrupted, address, at_hour(1)));
     }
 

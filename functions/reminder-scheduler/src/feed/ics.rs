@@ -6,18 +6,21 @@
 //! 1. `charset` decodes the body, `text_lines` unfolds it, and `outline` finds its events.
 //! 2. `event` parses the events, one `UID` at a time.
 //! 3. `series` makes the occurrences of all events with one `UID`. They are a series with its
-//!    exceptions, or copies of which the newest counts.
+//!    exceptions, revisions of which the newest counts, or appointments that share the `UID`
+//!    (`revisions`).
 //! 4. `recurrence_rule` names the local times of a series, and `zone` turns them into moments.
 //!
-//! An occurrence's id is its `UID`. In a series it is `UID/20261123T070000Z`, with the slot that
-//! the series gave it, in UTC. So a moved occurrence keeps its id, and a series that is moved as a
-//! whole gets new ids.
+//! An occurrence's id is its `UID`. In a series, and if its `UID` has other events, it is
+//! `UID/20261123T070000Z`, with the slot that the series gave it, in UTC. Events without a `UID`
+//! have such ids too. The comparison finds a known occurrence again if the feed gives it another id
+//! (`identity`).
 //!
 //! Promises:
 //!
 //! - Every body gives a result, quickly.
 //! - Its memory is bounded: the body, the `UID`s, the result, and the events of one `UID`.
 //! - One `UID` cannot use up the limits of a feed.
+//! - An exception of a slot that its series does not have, or excludes, replaces nothing.
 //! - An event that could not be parsed does not affect the others. Its `UID` is reported, so that
 //!   the comparison does not treat it as removed.
 //! - A whole-day event is not an occurrence.
@@ -27,7 +30,7 @@
 //!
 //! Not promised: that an event of the client is an appointment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, civil::Date, tz::Offset};
 use tellonce_core::appointment::AppointmentStatus;
@@ -35,10 +38,11 @@ use tellonce_core::appointment::AppointmentStatus;
 use super::{
     charset,
     event::{EventParser, IcsEvent, MAX_DATES, SkippedEvent},
-    occurrence::{FeedScope, ParsedFeed, TimeWindow},
+    occurrence::{FeedOccurrence, FeedScope, ParsedFeed, TimeWindow},
     organizer::{CalendarOwner, ForeignEvent},
     outline::{self, CalendarHeader, FeedOutline},
     parse_error::{FeedParseError, IcsEventError, MAX_BODY_BYTES, MAX_OCCURRENCES, UnparsedEvents},
+    revisions::{WITHOUT_UID, is_placeholder_uid},
     series::SeriesReader,
     text_lines,
 };
@@ -46,6 +50,9 @@ use super::{
 /// The most text of all events with one `UID`, in bytes of their kept lines: a series with hundreds
 /// of exceptions.
 const MAX_UID_BYTES: usize = 512 * 1024;
+
+/// The slot that an event replaces.
+const SLOT_PROPERTY: &str = "RECURRENCE-ID";
 
 /// Parses a body. The result also contains occurrences outside the window whose id is known: they
 /// were moved out of it.
@@ -58,38 +65,77 @@ pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, Fee
     let body = FeedBody { text: &text, outline: &outline, scope };
     let mut reader = SeriesReader::new(&text, &outline, scope);
     let mut feed = ParsedFeed { event_count: outline.events.len(), ..ParsedFeed::default() };
-    let (by_uid, mut first_error) = body.group_events();
+    let EventNumbers { by_uid, ambiguous, mut first_error } = body.group_events();
+    if let Some(error) = &first_error {
+        feed.unparsed_events.insert(WITHOUT_UID.to_owned(), error.clone());
+    }
     let mut parsed_count = 0;
     // One UID at a time, so that only its events are in memory.
     for (uid, numbers) in by_uid {
-        let expanded = body.parse_events(&numbers).and_then(|events| Ok(reader.expand_series(&uid, events)?));
-        match expanded {
-            Ok(found) => {
-                parsed_count += 1;
-                feed.occurrences.extend(found);
+        // An event without a usable UID is alone.
+        let is_alone = is_placeholder_uid(&uid);
+        let is_ambiguous = ambiguous.contains(&uid);
+        for numbers in numbers.chunks(if is_alone { 1 } else { numbers.len() }) {
+            let events = body.parse_events(numbers);
+            match events.and_then(|events| expand_events(&mut reader, &uid, events, is_ambiguous)) {
+                Ok(found) => {
+                    parsed_count += 1;
+                    for (id, occurrence) in found {
+                        occurrence.insert_into(&mut feed.occurrences, &id);
+                    }
+                }
+                Err(SkippedEvent::Unparsed(error)) => {
+                    first_error.get_or_insert_with(|| error.clone());
+                    feed.unparsed_events.insert(uid.clone(), error);
+                }
+                Err(SkippedEvent::Foreign(event)) => {
+                    let key = if is_alone { format!("{uid}#{}", numbers[0]) } else { uid.clone() };
+                    feed.foreign_events.insert(key, event);
+                }
             }
-            Err(SkippedEvent::Unparsed(error)) => {
-                first_error.get_or_insert_with(|| error.clone());
-                feed.unparsed_events.insert(uid, error);
+            reader.check_limits()?;
+            if feed.occurrences.len() > MAX_OCCURRENCES {
+                return Err(FeedParseError::TooManyOccurrences);
             }
-            Err(SkippedEvent::Foreign(event)) => drop(feed.foreign_events.insert(uid, event)),
-        }
-        reader.check_limits()?;
-        if feed.occurrences.len() > MAX_OCCURRENCES {
-            return Err(FeedParseError::TooManyOccurrences);
         }
     }
     feed.unreachable = reader.unreachable;
+    feed.standing_uids = reader.standing_uids;
+    feed.ignored_events = reader.ignored_events;
     match first_error {
-        Some(error) if parsed_count == 0 && feed.unparsed_events.is_empty() => {
-            Err(FeedParseError::NoEventNamed(feed.event_count, error))
-        }
         Some(_) if parsed_count == 0 => {
             let unparsed = UnparsedEvents::new(feed.unparsed_events.iter());
             Err(FeedParseError::NoEventParsed(feed.event_count, unparsed))
         }
         _ => Ok(feed),
     }
+}
+
+/// The occurrences of the events of one `UID`, or of one event without a usable one.
+fn expand_events(
+    reader: &mut SeriesReader<'_>,
+    uid: &str,
+    mut events: Vec<IcsEvent>,
+    is_ambiguous: bool,
+) -> Result<BTreeMap<String, FeedOccurrence>, SkippedEvent> {
+    if !is_placeholder_uid(uid) {
+        return Ok(reader.expand_series(uid, events)?);
+    }
+    match events.pop() {
+        Some(event) if is_ambiguous && event.is_part_of_series() => Err(IcsEventError::InvalidUid.into()),
+        Some(event) => Ok(reader.expand_alone(uid, &event)?),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+/// The numbers of the events in a body.
+#[derive(Default)]
+struct EventNumbers {
+    by_uid: BTreeMap<String, Vec<u32>>,
+    /// The placeholders of a `UID` with an event that replaces another one: which one is unknown.
+    ambiguous: BTreeSet<String>,
+    /// The first problem of an event whose `UID` could not be read.
+    first_error: Option<IcsEventError>,
 }
 
 /// An unfolded body and its parts.
@@ -108,19 +154,24 @@ impl<'a> FeedBody<'a> {
         EventParser::new(rule, owner, first_day(window))
     }
 
-    /// The numbers of the events with each `UID`, and the first problem of an event without one.
-    fn group_events(self) -> (BTreeMap<String, Vec<u32>>, Option<IcsEventError>) {
-        let (mut by_uid, mut first_error) = (BTreeMap::<String, Vec<u32>>::new(), None);
+    /// The numbers of the events with each `UID`.
+    fn group_events(self) -> EventNumbers {
+        let mut found = EventNumbers::default();
+        let is_read = |name: &str| ["UID", SLOT_PROPERTY].iter().any(|read| name.eq_ignore_ascii_case(read));
         for (number, event) in (0_u32..).zip(&self.outline.events) {
-            let is_uid = |name: &str| name.eq_ignore_ascii_case("UID");
-            let lines = text_lines::read_event_lines(self.text, event.lines.clone(), is_uid);
-            match lines.map(|lines| EventParser::parse_uid(&lines)) {
-                Ok(Some(uid)) => by_uid.entry(uid).or_default().push(number),
-                Ok(None) => drop(first_error.get_or_insert(IcsEventError::InvalidUid)),
-                Err(error) => drop(first_error.get_or_insert(error)),
+            match text_lines::read_event_lines(self.text, event.lines.clone(), is_read) {
+                Ok(lines) => {
+                    let uid = EventParser::parse_uid(&lines).unwrap_or_else(|| WITHOUT_UID.to_owned());
+                    let is_slot = |line: &str| text_lines::property_name(line).eq_ignore_ascii_case(SLOT_PROPERTY);
+                    if is_placeholder_uid(&uid) && lines.lines().any(is_slot) {
+                        found.ambiguous.insert(uid.clone());
+                    }
+                    found.by_uid.entry(uid).or_default().push(number);
+                }
+                Err(error) => drop(found.first_error.get_or_insert(error)),
             }
         }
-        (by_uid, first_error)
+        found
     }
 
     /// Parses the events with these numbers, which have one `UID`. A foreign event decides for all

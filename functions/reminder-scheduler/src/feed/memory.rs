@@ -7,7 +7,7 @@ use tellonce_core::{bootstrap::read_variable, client_config::CalendarKind};
 
 use super::{
     ics::parse_feed,
-    occurrence::FeedScope,
+    occurrence::{FeedScope, KnownIds},
     parse_error::MAX_BODY_BYTES,
     tests::{feed_config, winter_window},
 };
@@ -116,9 +116,15 @@ fn the_child_process_parses_one_body() {
     let (length, before) = (body.len() as u64 / 1024, own_memory("VmRSS"));
     // The kernel forgets the peak so far, which belongs to the test.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let (window, is_known) = (winter_window(), |_: &str| false);
-    let scope =
-        FeedScope { rule, calendar, config: &config, window, is_known: &is_known, calendar_id: None, charset: None };
+    let scope = FeedScope {
+        rule,
+        calendar,
+        config: &config,
+        window: winter_window(),
+        known: &KnownIds::default(),
+        calendar_id: None,
+        charset: None,
+    };
     let result = parse_feed(body, scope);
     let peak = own_memory("VmHWM") - before + length;
     assert!(peak <= function_memory() / MAX_SHARE_OF_FUNCTION, "{name}: {peak} KiB");

@@ -4,8 +4,8 @@
 //!
 //! 1. [`FeedPoller::poll_feeds`] fetches the feeds that are due.
 //! 2. [`ics::parse_feed`] parses the occurrences of a window ([`build_window`]).
-//! 3. [`diff::compare_feed`] compares them with the last accepted read
-//!    ([`tellonce_core::feed::FeedSnapshot`]).
+//! 3. [`diff::compare_feed`] finds which known occurrences they are (`identity`), and compares them
+//!    with the last accepted read ([`tellonce_core::feed::FeedSnapshot`]).
 //! 4. The changes are handed on as reports, like those of any booking system.
 //!
 //! Main types: [`FeedPoller`], [`PollSummary`], [`ParsedFeed`], [`diff::FeedVerdict`].
@@ -30,6 +30,10 @@ mod feed_zones;
 mod fetch;
 pub mod ics;
 mod ics_time;
+mod identity;
+#[cfg(test)]
+mod identity_samples;
+mod label;
 #[cfg(test)]
 mod memory;
 mod occurrence;
@@ -38,6 +42,7 @@ mod outline;
 mod parse_error;
 mod poller;
 mod recurrence_rule;
+mod revisions;
 mod series;
 #[cfg(test)]
 mod tests;
@@ -48,7 +53,7 @@ mod unusual_samples;
 mod zone;
 
 pub use fetch::{FeedFetchError, find_charset};
-pub use occurrence::{FeedOccurrence, FeedScope, ParsedFeed, TimeWindow};
+pub use occurrence::{FeedOccurrence, FeedScope, KnownIds, ParsedFeed, TimeWindow};
 pub use organizer::{ForeignEvent, OrganizerAddress};
-pub use parse_error::{FeedParseError, IcsEventError};
+pub use parse_error::{FeedParseError, IcsEventError, IgnoredEvent};
 pub use poller::{FeedPoller, PollSummary, build_window};

@@ -1,7 +1,7 @@
 //! Why a feed or one of its events could not be parsed, and the limits of a feed.
 //!
-//! Main types: [`FeedParseError`] for the whole body, [`IcsEventError`] for one event. Their texts
-//! contain nothing of the feed but the names of zones and `UID`s.
+//! Main types: [`FeedParseError`] for the whole body, [`IcsEventError`] and [`IgnoredEvent`] for
+//! one event. Their texts contain nothing of the feed but the names of zones and `UID`s.
 
 use std::fmt;
 
@@ -36,9 +36,6 @@ pub enum FeedParseError {
     /// No event of the body could be parsed: how many it has, and which they are.
     #[error("none of {0} events could be parsed: {1}")]
     NoEventParsed(usize, UnparsedEvents),
-    /// No event of the body has a `UID`.
-    #[error("none of {0} events could be parsed; first error: {1}")]
-    NoEventNamed(usize, IcsEventError),
 }
 
 /// The events that could not be parsed, for people: the first ones by their `UID`, with the reason.
@@ -77,9 +74,13 @@ impl fmt::Display for UnparsedEvents {
 /// Why one event could not be parsed. Contains nothing of the event but the name of its zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IcsEventError {
-    /// The `UID` is missing or longer than a thousand bytes.
-    #[error("event has no usable UID")]
+    /// The event has no `UID` that tells it from others, and it is one of several events of a
+    /// series.
+    #[error("event has no usable UID, and is part of a series of several events")]
     InvalidUid,
+    /// Several events have one `UID`, and others of the `UID` replace one of them.
+    #[error("several events share the UID, and it is unclear which of them another one replaces")]
+    SharedUid,
     /// Both `DTSTART` and the slot that the event replaces are missing.
     #[error("event has no start")]
     NoStart,
@@ -105,4 +106,15 @@ pub enum IcsEventError {
     /// appointment.
     #[error("event is larger than an appointment can be")]
     OverBudget,
+}
+
+/// Why an event does not count, although it could be parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IgnoredEvent {
+    /// Another event of its `UID` is a later revision, with another start or another number.
+    #[error("a later revision with the same UID replaces it")]
+    OlderRevision,
+    /// It replaces a time of its series that the series does not have.
+    #[error("it replaces a time that its series does not have")]
+    StaleException,
 }

@@ -16,6 +16,7 @@ use tellonce_core::{
     base_urls::BaseUrls,
     client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule, ReminderStage},
     clock::{Clock, Deadline},
+    contact::PhoneError,
     fault::{ClassifyFault, Fault, catch_failure, error_chain},
     feed::{FeedSnapshot, FeedStore, FeedStoreError, KnownOccurrence},
     ledger::IdempotencyKey,
@@ -27,7 +28,7 @@ use super::{
     diff::{FeedChange, FeedChanges, FeedOrigin, FeedVerdict, SuspectRead, compare_feed},
     fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedBody, FeedFetchError, FeedResponse, fetch_feed},
     ics,
-    occurrence::{FeedScope, ParsedFeed, TimeWindow},
+    occurrence::{FeedScope, KnownIds, ParsedFeed, TimeWindow},
     parse_error::{FeedParseError, UnparsedEvents},
 };
 
@@ -174,7 +175,7 @@ impl FeedPoller<'_> {
                 break;
             }
             let read = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary);
-            if let Err(failure) = catch_failure(read).await {
+            if let Err(failure) = catch_failure(Box::pin(read)).await {
                 self.record_failure(source.name, &failure, self.clock.now()).await;
                 summary.failed += 1;
             }
@@ -254,6 +255,7 @@ impl FeedPoller<'_> {
         let FeedChanges { pending, changes, new_count, waiting_count } = changes;
         snapshot.count_new(new_count, asked_at);
         snapshot.problem = self.describe_problems(source, &feed, suspect.as_ref(), waiting_count, asked_at);
+        drop(feed);
         summary.waiting += waiting_count;
         if suspect.is_some() {
             snapshot.suspect_since.get_or_insert(asked_at);
@@ -297,13 +299,13 @@ impl FeedPoller<'_> {
         let window = build_window(calendar, asked_at);
         // Outside the window only upcoming occurrences are searched for, so that past ones are
         // forgotten.
-        let is_known = |id: &str| snapshot.occurrences.get(id).is_some_and(|known| known.start > asked_at);
+        let known = KnownIds::of_upcoming(snapshot, asked_at);
         let scope = FeedScope {
             rule,
             calendar,
             config: self.config,
             window,
-            is_known: &is_known,
+            known: &known,
             calendar_id: calendar_id.as_deref(),
             charset: charset.as_deref(),
         };
@@ -452,6 +454,8 @@ impl FeedPoller<'_> {
             ));
         }
         problems.extend(describe_unparsed(source, feed));
+        problems.extend(describe_ignored(source, feed));
+        problems.extend(describe_unnumbered(feed, now));
         Some(problems.join("; ").chars().take(MAX_PROBLEM_CHARS).collect()).filter(|text: &String| !text.is_empty())
     }
 }
@@ -478,6 +482,37 @@ fn describe_unparsed(source: FeedSource<'_>, feed: &ParsedFeed) -> Option<String
     let count = feed.unparsed_events.len();
     let named = UnparsedEvents::new(feed.unparsed_events.iter());
     (count > 0).then(|| format!("{count} of {} events could not be parsed: {named}", feed.event_count))
+}
+
+/// How many `UID`s a problem names.
+const MAX_NAMED_EVENTS: usize = 3;
+
+/// Logs the events that do not count, and describes them for people.
+fn describe_ignored(source: FeedSource<'_>, feed: &ParsedFeed) -> Option<String> {
+    let subject_of = |uid: &str| IdempotencyKey::appointment_subject(source.calendar.id_scope(), uid);
+    for (uid, reason) in &feed.ignored_events {
+        let subject = subject_of(uid);
+        tracing::warn!(
+            calendar.name = source.name,
+            appointment.key = subject,
+            "ignored an event of {subject} in feed {}: {reason}",
+            source.name
+        );
+    }
+    let named = feed.ignored_events.iter().take(MAX_NAMED_EVENTS);
+    let named: Vec<String> = named.map(|(uid, reason)| format!("{}: {reason}", subject_of(uid))).collect();
+    let count = feed.ignored_events.len();
+    (count > 0).then(|| format!("events of {count} UIDs were ignored: {}", named.join(", ")))
+}
+
+/// Describes the upcoming events whose label has no number behind it.
+fn describe_unnumbered(feed: &ParsedFeed, now: Timestamp) -> Option<String> {
+    let has_label = |(start, problem): &&(Timestamp, PhoneError)| {
+        *start > now && matches!(problem, PhoneError::NoNumber | PhoneError::DialIn)
+    };
+    let count = feed.unreachable.values().filter(has_label).count();
+    let (_, first) = feed.unreachable.values().find(has_label)?;
+    Some(format!("{count} upcoming events have the words of a label of `phone` and no number; first: {first}"))
 }
 
 #[cfg(test)]

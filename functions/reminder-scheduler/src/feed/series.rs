@@ -1,5 +1,7 @@
 //! From events to occurrences: expands a series with its exceptions into moments.
 //!
+//! Long because a series, its exceptions and their zones are read together.
+//!
 //! Main type: [`SeriesReader`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,10 +21,12 @@ use super::{
     event::IcsEvent,
     feed_zones::FeedZones,
     ics_time::{IcsTime, IcsTimeZone},
-    occurrence::{FeedOccurrence, FeedScope, TimeWindow},
+    label::LabelledNumber,
+    occurrence::{FeedOccurrence, FeedScope, KnownIds, TimeWindow},
     outline::{CalendarNumber, FeedOutline},
-    parse_error::{FeedParseError, IcsEventError},
+    parse_error::{FeedParseError, IcsEventError, IgnoredEvent},
     recurrence_rule::RuleBudget,
+    revisions::EventGroup,
     zone::EventZone,
 };
 
@@ -37,20 +41,33 @@ pub(super) struct SeriesReader<'a> {
     config: &'a ClientConfig,
     zones: FeedZones<'a>,
     window: TimeWindow,
-    is_known: &'a dyn Fn(&str) -> bool,
+    known: &'a KnownIds<'a>,
     /// The numbers that were parsed before. A series repeats its number, and parsing one is slow.
-    phones: HashMap<String, Result<Phone, PhoneError>>,
+    phones: HashMap<LabelledNumber, Result<Phone, PhoneError>>,
     budget: RuleBudget,
     /// Some of the unknown occurrences without an attendee who can be messaged.
     pub(super) unreachable: BTreeMap<String, (Timestamp, PhoneError)>,
+    /// The known `UID`s that stand for one event or series.
+    pub(super) standing_uids: BTreeSet<String>,
+    /// The `UID`s of which an event does not count.
+    pub(super) ignored_events: BTreeMap<String, IgnoredEvent>,
 }
 
 /// The most numbers that are kept.
 const MAX_KEPT_PHONES: usize = 1_000;
 /// The most occurrences of one `UID`: ten a day for three months.
 const MAX_UID_OCCURRENCES: usize = 1_000;
-/// The most occurrences without an attendee that are kept, for people.
-const MAX_UNREACHABLE: usize = 100;
+/// The most occurrences without an attendee, and the most ignored events, that are kept for people.
+const MAX_KEPT_FOR_PEOPLE: usize = 100;
+
+/// How the id of a single event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IdForm {
+    /// As its `UID`.
+    Plain,
+    /// As a slot, because its `UID` has other events.
+    BySlot,
+}
 
 /// A slot of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,17 +132,19 @@ struct FollowingException<'e> {
 
 impl<'a> SeriesReader<'a> {
     pub(super) fn new(text: &'a [u8], outline: &'a FeedOutline, scope: FeedScope<'a>) -> Self {
-        let FeedScope { calendar, config, window, is_known, .. } = scope;
+        let FeedScope { calendar, config, window, known, .. } = scope;
         let horizon = window.until.checked_add(MAX_SHIFT + ZONE_MARGIN).unwrap_or(Timestamp::MAX);
         Self {
             country: calendar.country.as_deref().unwrap_or(&config.country),
             config,
             zones: FeedZones::new(text, outline, calendar, config, Offset::UTC.to_datetime(horizon)),
             window,
-            is_known,
+            known,
             phones: HashMap::new(),
             budget: RuleBudget::default(),
             unreachable: BTreeMap::new(),
+            standing_uids: BTreeSet::new(),
+            ignored_events: BTreeMap::new(),
         }
     }
 
@@ -141,33 +160,146 @@ impl<'a> SeriesReader<'a> {
         events: Vec<IcsEvent>,
     ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
         self.budget.start_unit();
-        let (master, exception_events) = split_master(events);
+        let phone_of = |event: &IcsEvent| self.parse_attendee(event).ok().map(|attendee| attendee.phone);
+        let EventGroup { masters, exceptions, older } = EventGroup::new(events, phone_of);
+        let mut found = BTreeMap::new();
+        if masters.len() > 1 {
+            if !exceptions.is_empty() {
+                return Err(IcsEventError::SharedUid);
+            }
+            for master in &masters {
+                self.expand_master(&mut found, (uid, IdForm::BySlot), Some(master), Vec::new())?;
+            }
+            return Ok(found);
+        }
+        // Of several events, none has the plain `UID`: which of them does not recur may change.
+        let form = if exceptions.is_empty() { IdForm::Plain } else { IdForm::BySlot };
+        // A list of single times may be incomplete.
+        let is_complete = masters.first().is_some_and(|master| master.recurs() || exceptions.is_empty());
+        self.expand_master(&mut found, (uid, form), masters.first(), exceptions)?;
+        self.ignore_revisions(uid, &older);
+        if is_complete && self.known.contains_uid(uid) {
+            self.standing_uids.insert(uid.to_owned());
+        }
+        Ok(found)
+    }
+
+    /// The occurrences of an event whose `UID` tells nothing.
+    pub(super) fn expand_alone(
+        &mut self,
+        uid: &str,
+        event: &IcsEvent,
+    ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
+        self.budget.start_unit();
+        let mut found = BTreeMap::new();
+        self.expand_master(&mut found, (uid, IdForm::BySlot), Some(event), Vec::new())?;
+        Ok(found)
+    }
+
+    /// Inserts the occurrences of one event or series.
+    fn expand_master(
+        &mut self,
+        found: &mut BTreeMap<String, FeedOccurrence>,
+        (uid, form): (&str, IdForm),
+        master: Option<&IcsEvent>,
+        exception_events: Vec<IcsEvent>,
+    ) -> Result<(), IcsEventError> {
+        let home = self.find_home(master.or(exception_events.first()))?;
+        let mut exceptions = self.exceptions_by_slot(exception_events, &home, master.is_some())?;
+        if master.is_none_or(|master| master.start.is_none()) && exceptions.is_empty() {
+            return Err(IcsEventError::NoStart);
+        }
+        let excluded = self.excluded_slots(master, &home)?;
+        if let (Some(master), Some((start, zone))) = (master, &home.start) {
+            if master.recurs() {
+                let mut slots = self.keep_valid_exceptions(uid, (master, &home), &excluded, &mut exceptions)?;
+                let following = self.following_exceptions(&exceptions, &home)?;
+                slots.retain(|at, _| !exceptions.contains_key(&SeriesSlot::At(*at)));
+                self.insert_series(found, uid, (master, zone), slots, &following)?;
+            } else {
+                let at = zone.to_instant(*start).ok_or(IcsEventError::InvalidTime("DTSTART"))?;
+                let slot = SeriesSlot::At(at);
+                if !exceptions.contains_key(&slot) && !excluded.contains(slot, Some(zone)) {
+                    let id = if form == IdForm::Plain { uid.to_owned() } else { slot.occurrence_id(uid) };
+                    self.insert_occurrence(found, (uid, id), at, zone, master)?;
+                }
+            }
+        }
+        // An excluded slot stays excluded if an exception replaces it.
+        exceptions.retain(|slot, _| !excluded.contains(*slot, home.zone()));
+        self.insert_exceptions(found, uid, &home, &exceptions)
+    }
+
+    /// Where the events of a series are at home: where its first one is.
+    fn find_home(&mut self, first: Option<&IcsEvent>) -> Result<SeriesHome, IcsEventError> {
         // A slot or an exception without a zone has the zone of its series.
-        let first = master.as_ref().or(exception_events.first());
-        let home = match first.map(|event| (event.calendar, &event.start)) {
+        Ok(match first.map(|event| (event.calendar, &event.start)) {
             Some((calendar, Some(IcsTime::Time { local, time_zone }))) => {
                 SeriesHome { calendar, start: Some((*local, self.zones.resolve(time_zone, calendar)?)) }
             }
             Some((calendar, Some(IcsTime::Day(_)) | None)) => SeriesHome { calendar, start: None },
             None => SeriesHome { calendar: 0, start: None },
+        })
+    }
+
+    /// The slots of a series that are not excluded, around the window and the exceptions that
+    /// matter. Drops the exceptions whose slot the series does not have: they replace nothing.
+    fn keep_valid_exceptions(
+        &mut self,
+        uid: &str,
+        (master, home): (&IcsEvent, &SeriesHome),
+        excluded: &ExcludedSlots,
+        exceptions: &mut BTreeMap<SeriesSlot, IcsEvent>,
+    ) -> Result<Slots, IcsEventError> {
+        let Some((start, zone)) = &home.start else { return Ok(Slots::new()) };
+        let following = self.following_exceptions(exceptions, home)?;
+        let shifts = following.iter().filter_map(|following| following.zone_and_shift.as_ref());
+        let margin = ZONE_MARGIN + shifts.map(|(_, shift)| shift.abs()).max().unwrap_or_default();
+        let mut wide = TimeWindow {
+            from: self.window.from.checked_sub(margin).unwrap_or(Timestamp::MIN),
+            until: self.window.until.checked_add(margin).unwrap_or(Timestamp::MAX),
         };
-        let exceptions = self.exceptions_by_slot(exception_events, &home, master.is_some())?;
-        let (following, has_exceptions) = (self.following_exceptions(&exceptions, &home)?, !exceptions.is_empty());
-        let excluded = self.excluded_slots(master.as_ref(), &home)?;
-        let mut found = BTreeMap::new();
-        if let (Some(master), Some((start, zone))) = (&master, &home.start) {
-            let slots = self.collect_slots(master, *start, zone, &following)?;
-            let is_taken = |slot| exceptions.contains_key(&slot) || excluded.contains(slot, Some(zone));
-            let slots = slots.into_iter().filter(|(at, _)| !is_taken(SeriesSlot::At(*at))).collect();
-            self.insert_series(&mut found, uid, (master, zone), slots, &following)?;
+        let mut checked = Vec::new();
+        for (slot, event) in exceptions.iter() {
+            let SeriesSlot::At(at) = *slot else { continue };
+            let starts = self.exception_start(*slot, event, home)?.map(|(starts, _)| starts);
+            let is_in_window = starts.is_some_and(|starts| self.window.contains(starts));
+            let matters = is_in_window || event.applies_to_following || self.known.contains(&slot.occurrence_id(uid));
+            if matters && wide.from.duration_since(at) < MAX_SHIFT && at.duration_since(wide.until) < MAX_SHIFT {
+                checked.push((at, is_in_window));
+            }
         }
-        // An excluded slot stays excluded if an exception replaces it.
-        let exceptions = exceptions.iter().filter(|(slot, _)| !excluded.contains(**slot, home.zone()));
-        self.insert_exceptions(&mut found, uid, &home, exceptions)?;
-        if master.is_none_or(|master| master.start.is_none()) && !has_exceptions {
-            return Err(IcsEventError::NoStart);
+        for (at, _) in &checked {
+            wide.from = wide.from.min(*at);
+            wide.until = wide.until.max(at.checked_add(SignedDuration::from_secs(1)).unwrap_or(*at));
         }
-        Ok(found)
+        let slots = self.collect_slots(master, *start, zone, wide)?;
+        let is_excluded = |at: &Timestamp| excluded.contains(SeriesSlot::At(*at), Some(zone));
+        for (at, is_in_window) in checked.into_iter().filter(|(at, _)| !slots.contains_key(at) && !is_excluded(at)) {
+            let stale = exceptions.remove(&SeriesSlot::At(at));
+            if is_in_window && stale.is_some_and(|stale| !stale.texts.phone.is_missing()) {
+                self.ignore_event(uid, IgnoredEvent::StaleException);
+            }
+        }
+        Ok(slots.into_iter().filter(|(at, _)| !is_excluded(at)).collect())
+    }
+
+    /// Records that older revisions do not count, if one of them could be an appointment.
+    fn ignore_revisions(&mut self, uid: &str, older: &[IcsEvent]) {
+        let could_be_appointment = older.iter().filter(|event| !event.texts.phone.is_missing()).any(|event| {
+            let Some(IcsTime::Time { local, time_zone }) = &event.start else { return false };
+            let start = self.zones.resolve(time_zone, event.calendar).ok().and_then(|zone| zone.to_instant(*local));
+            event.recurs() || start.is_some_and(|start| self.window.contains(start))
+        });
+        if could_be_appointment {
+            self.ignore_event(uid, IgnoredEvent::OlderRevision);
+        }
+    }
+
+    fn ignore_event(&mut self, uid: &str, reason: IgnoredEvent) {
+        if self.ignored_events.len() < MAX_KEPT_FOR_PEOPLE {
+            self.ignored_events.insert(uid.to_owned(), reason);
+        }
     }
 
     /// The newest exception of each slot.
@@ -212,7 +344,7 @@ impl<'a> SeriesReader<'a> {
         Ok(following)
     }
 
-    /// Inserts the occurrences of a single event or a series in these slots.
+    /// Inserts the occurrences of a series in these slots.
     fn insert_series(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
@@ -221,17 +353,16 @@ impl<'a> SeriesReader<'a> {
         slots: Slots,
         following: &[FollowingException<'_>],
     ) -> Result<(), IcsEventError> {
-        let is_single = master.is_single();
         for (slot, local) in slots {
-            let id = if is_single { uid.to_owned() } else { SeriesSlot::At(slot).occurrence_id(uid) };
+            let id = SeriesSlot::At(slot).occurrence_id(uid);
             match following.iter().rev().find(|following| following.slot < slot) {
-                None => self.insert_occurrence(found, id, slot, zone, master)?,
+                None => self.insert_occurrence(found, (uid, id), slot, zone, master)?,
                 Some(FollowingException { event, zone_and_shift: Some((moved_zone, shift)), .. }) => {
                     // The exception shifts the time that the rule gives, also on a day on which the
                     // clocks skip that time.
                     let local = if moved_zone.is_same(zone) { local } else { moved_zone.to_local(slot) };
                     if let Some(at) = local.checked_add(*shift).ok().and_then(|local| moved_zone.to_instant(local)) {
-                        self.insert_occurrence(found, id, at, moved_zone, event)?;
+                        self.insert_occurrence(found, (uid, id), at, moved_zone, event)?;
                     }
                 }
                 Some(FollowingException { zone_and_shift: None, .. }) => {}
@@ -241,26 +372,37 @@ impl<'a> SeriesReader<'a> {
     }
 
     /// Inserts the occurrences of exceptions.
-    fn insert_exceptions<'e>(
+    fn insert_exceptions(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
         uid: &str,
         home: &SeriesHome,
-        exceptions: impl Iterator<Item = (&'e SeriesSlot, &'e IcsEvent)>,
+        exceptions: &BTreeMap<SeriesSlot, IcsEvent>,
     ) -> Result<(), IcsEventError> {
         for (slot, event) in exceptions {
-            let (at, zone) = match (&event.start, slot) {
-                (Some(IcsTime::Time { local, time_zone }), _) => {
-                    let zone = self.exception_zone(time_zone, event, home)?;
-                    (zone.to_instant(*local), zone)
-                }
-                (None, SeriesSlot::At(at)) => (Some(*at), self.exception_zone(&IcsTimeZone::Floating, event, home)?),
-                (Some(IcsTime::Day(_)), _) | (None, SeriesSlot::Day(_)) => continue,
-            };
-            let at = at.ok_or(IcsEventError::InvalidTime("DTSTART"))?;
-            self.insert_occurrence(found, slot.occurrence_id(uid), at, &zone, event)?;
+            if let Some((at, zone)) = self.exception_start(*slot, event, home)? {
+                self.insert_occurrence(found, (uid, slot.occurrence_id(uid)), at, &zone, event)?;
+            }
         }
         Ok(())
+    }
+
+    /// When an exception begins, and its zone. `None` for a whole day.
+    fn exception_start(
+        &mut self,
+        slot: SeriesSlot,
+        event: &IcsEvent,
+        home: &SeriesHome,
+    ) -> Result<Option<(Timestamp, EventZone)>, IcsEventError> {
+        let (at, zone) = match (&event.start, slot) {
+            (Some(IcsTime::Time { local, time_zone }), _) => {
+                let zone = self.exception_zone(time_zone, event, home)?;
+                (zone.to_instant(*local), zone)
+            }
+            (None, SeriesSlot::At(at)) => (Some(at), self.exception_zone(&IcsTimeZone::Floating, event, home)?),
+            (Some(IcsTime::Day(_)), _) | (None, SeriesSlot::Day(_)) => return Ok(None),
+        };
+        Ok(Some((at.ok_or(IcsEventError::InvalidTime("DTSTART"))?, zone)))
     }
 
     /// The zone of an exception's time.
@@ -282,18 +424,18 @@ impl<'a> SeriesReader<'a> {
     fn insert_occurrence(
         &mut self,
         found: &mut BTreeMap<String, FeedOccurrence>,
-        id: String,
+        (uid, id): (&str, String),
         start: Timestamp,
         zone: &EventZone,
         event: &IcsEvent,
     ) -> Result<(), IcsEventError> {
-        let is_known = (self.is_known)(&id);
+        let is_known = self.known.contains(&id);
         if !self.window.contains(start) && !is_known {
             return Ok(());
         }
         let attendee = self.parse_attendee(event);
         if let (Err(problem), false) = (&attendee, is_known) {
-            if self.unreachable.len() < MAX_UNREACHABLE {
+            if self.unreachable.len() < MAX_KEPT_FOR_PEOPLE {
                 self.unreachable.insert(id, (start, *problem));
             }
             return Ok(());
@@ -302,6 +444,7 @@ impl<'a> SeriesReader<'a> {
             return Err(IcsEventError::OverBudget);
         }
         let occurrence = FeedOccurrence {
+            uid: uid.to_owned(),
             start,
             zone: self.zones.place_of(zone, event.calendar),
             status: event.status,
@@ -309,39 +452,35 @@ impl<'a> SeriesReader<'a> {
             title: event.texts.title.clone(),
             place: event.texts.place.clone(),
         };
-        found.insert(id, occurrence);
+        occurrence.insert_into(found, &id);
         Ok(())
     }
 
     fn parse_attendee(&mut self, event: &IcsEvent) -> Result<Attendee, PhoneError> {
-        let raw = event.texts.phone.as_deref().ok_or(PhoneError::Empty)?;
+        let written = &event.texts.phone;
         if self.phones.len() >= MAX_KEPT_PHONES {
             self.phones.clear();
         }
-        let parse = || Phone::parse(raw, self.country, self.config.phones);
-        let phone = self.phones.entry(raw.to_owned()).or_insert_with(parse).clone();
+        let phone = match self.phones.get(written) {
+            Some(phone) => phone.clone(),
+            None => {
+                let phone = written.parse(self.country, self.config.phones);
+                self.phones.insert(written.clone(), phone.clone());
+                phone
+            }
+        };
         Ok(Attendee { phone: phone?, name: event.texts.person.clone(), locale: None, zone: None })
     }
 
-    /// The slots of a series in and around the window, including those that exceptions replace or
-    /// that are excluded. The only slot of a single event is its start.
+    /// The slots of a series in the window `wide`, including those that exceptions replace or that
+    /// are excluded.
     fn collect_slots(
         &mut self,
         master: &IcsEvent,
         start: DateTime,
         zone: &EventZone,
-        following: &[FollowingException<'_>],
+        wide: TimeWindow,
     ) -> Result<Slots, IcsEventError> {
-        let start_slot = || zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"));
-        if master.is_single() {
-            return Ok(Slots::from([(start_slot()?, start)]));
-        }
-        let shifts = following.iter().filter_map(|following| following.zone_and_shift.as_ref());
-        let margin = ZONE_MARGIN + shifts.map(|(_, shift)| shift.abs()).max().unwrap_or_default();
-        let wide = TimeWindow {
-            from: self.window.from.checked_sub(margin).unwrap_or(Timestamp::MIN),
-            until: self.window.until.checked_add(margin).unwrap_or(Timestamp::MAX),
-        };
         let (from, bound) = (zone.to_local(wide.from), zone.to_local(wide.until));
         let mut slots = Slots::new();
         for rule in &master.rules {
@@ -360,7 +499,7 @@ impl<'a> SeriesReader<'a> {
             }
         }
         if master.rules.is_empty() {
-            slots.insert(start_slot()?, start);
+            slots.insert(zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"))?, start);
         }
         for extra in &master.extra_times {
             if let SeriesSlot::At(at) = self.resolve_slot(extra, Some(zone), master.calendar, "RDATE")? {
@@ -435,18 +574,4 @@ impl<'a> SeriesReader<'a> {
         };
         zone.to_instant(local).map(SeriesSlot::At).ok_or(IcsEventError::InvalidTime(property))
     }
-}
-
-/// The newest event of a series that is not an exception, and its exceptions.
-fn split_master(events: Vec<IcsEvent>) -> (Option<IcsEvent>, Vec<IcsEvent>) {
-    let mut master: Option<IcsEvent> = None;
-    let mut exceptions = Vec::new();
-    for event in events {
-        if event.recurrence_slot.is_some() {
-            exceptions.push(event);
-        } else if master.as_ref().is_none_or(|other| other.rank < event.rank) {
-            master = Some(event);
-        }
-    }
-    (master, exceptions)
 }

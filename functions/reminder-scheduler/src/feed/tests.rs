@@ -16,7 +16,7 @@ use tellonce_core::{
 
 use super::{
     ics::parse_feed,
-    occurrence::{FeedScope, ParsedFeed, TimeWindow},
+    occurrence::{FeedScope, KnownIds, ParsedFeed, TimeWindow},
     parse_error::{FeedParseError, IcsEventError, MAX_BODY_BYTES},
 };
 
@@ -83,7 +83,7 @@ fn parse_as(calendar: &str, body: &[u8], window: TimeWindow, known: &[&str]) -> 
     parse_with(&config, calendar, body, window, known, None)
 }
 
-fn parse_with(
+pub(super) fn parse_with(
     config: &ClientConfig,
     calendar: &CalendarConfig,
     body: &[u8],
@@ -91,9 +91,9 @@ fn parse_with(
     known: &[&str],
     calendar_id: Option<&str>,
 ) -> Result<ParsedFeed, FeedParseError> {
-    let is_known = |id: &str| known.contains(&id);
+    let known = KnownIds::new(known.iter().copied());
     let rule = feed_rule(calendar);
-    let scope = FeedScope { rule, calendar, config, window, is_known: &is_known, calendar_id, charset: None };
+    let scope = FeedScope { rule, calendar, config, window, known: &known, calendar_id, charset: None };
     parse_feed(body.to_vec(), scope)
 }
 
@@ -580,6 +580,89 @@ fn a_this_and_future_exception_shifts_the_clock_times_behind_it() {
 }
 
 #[test]
+fn an_exception_counts_only_for_a_time_that_its_series_has() {
+    let series = event_ics("a", "DTSTART:20261102T070000Z|RRULE:FREQ=WEEKLY;COUNT=4|EXDATE:20261116T070000Z");
+    let with = |lines: &str, known: &[&str]| {
+        let body = calendar_ics(&(series.clone() + &event_ics("a", lines)));
+        parse_as("clinic", body.as_bytes(), winter_window(), known).unwrap()
+    };
+    let own = ["a/20261102T070000Z", "a/20261109T070000Z", "a/20261123T070000Z"];
+    for (lines, is_named) in [
+        ("RECURRENCE-ID:20261109T060000Z|DTSTART:20261109T110000Z", true),
+        ("RECURRENCE-ID:20261109T060000Z|DTSTART:20261109T110000Z|STATUS:CANCELLED", true),
+        ("RECURRENCE-ID:20261130T070000Z|DTSTART:20261130T110000Z", true),
+        ("RECURRENCE-ID;RANGE=THISANDFUTURE:20261109T060000Z|DTSTART:20261109T110000Z", true),
+        // Excluded is excluded.
+        ("RECURRENCE-ID:20261116T070000Z|DTSTART:20261117T110000Z", false),
+        // Outside the window.
+        ("RECURRENCE-ID:20261109T060000Z|DTSTART:20270109T110000Z", false),
+    ] {
+        for known in [&[][..], &["a/20261109T060000Z", "a/20261130T070000Z", "a/20261116T070000Z"]] {
+            let feed = with(lines, known);
+            assert_eq!(feed.occurrences.keys().collect::<Vec<_>>(), own, "{lines}");
+            assert_eq!(feed.ignored_events.contains_key("a"), is_named, "{lines}");
+            assert!(feed.unparsed_events.is_empty(), "{lines}");
+            assert_eq!(feed.standing_uids.len(), usize::from(!known.is_empty()), "{lines}");
+        }
+    }
+    // A single event is replaced too, and other times of its UID are appointments.
+    let single = event_ics("b", "DTSTART:20261109T070000Z");
+    let moved = single.clone() + &event_ics("b", "RECURRENCE-ID:20261109T070000Z|DTSTART:20261110T070000Z");
+    let found = ids_and_starts(&parse_events(&moved, winter_window()));
+    assert_eq!(found, [("b/20261109T070000Z".into(), "2026-11-10T07:00:00Z".into())]);
+    let two = single + &event_ics("b", "RECURRENCE-ID:20261110T070000Z|DTSTART:20261110T090000Z");
+    let two = parse_as("clinic", calendar_ics(&two).as_bytes(), winter_window(), &["b/20261110T070000Z"]).unwrap();
+    // A list of single times may be incomplete, so a missing one is suspicious.
+    assert_eq!((two.occurrences.len(), two.standing_uids.len()), (2, 0));
+}
+
+#[test]
+fn events_of_one_uid_are_revisions_or_appointments_of_their_own() {
+    let event = |start: &str, phone: &str, lines: &str| {
+        event_ics("a", &format!("DTSTART:202611{start}0000Z|{lines}")).replace("054-555-0199", phone)
+    };
+    let (noa, dana) = ("054-555-0199", "052-555-0101");
+    let count = |events: &[String]| {
+        let feed = parse_events(&events.concat(), winter_window());
+        assert!(feed.unparsed_events.is_empty());
+        (feed.occurrences.len(), feed.ignored_events.len())
+    };
+    // The revision rises from event to event, or falls.
+    for lines in [["SEQUENCE:0", "SEQUENCE:1", "SEQUENCE:2"], ["SEQUENCE:2", "SEQUENCE:1", "SEQUENCE:0"]] {
+        let events = [event("24T08", noa, lines[0]), event("25T08", noa, lines[1]), event("26T08", noa, lines[2])];
+        assert_eq!(count(&events), (1, 1));
+    }
+    let (early, late) = ("DTSTAMP:20261101T000000Z", "DTSTAMP:20261102T000000Z");
+    assert_eq!(count(&[event("24T08", noa, early), event("24T08", dana, late)]), (1, 1), "another number");
+    assert_eq!(count(&[event("24T08", noa, early), event("24T08", noa, late)]), (1, 0), "the same facts");
+    // Times of one person, and people at one time, with the same or unordered revisions.
+    assert_eq!(count(&[event("24T08", noa, ""), event("25T08", noa, ""), event("25T08", noa, "")]), (2, 0));
+    assert_eq!(count(&[event("24T08", noa, ""), event("24T08", dana, "")]), (2, 0));
+    // Other people at other times are no revision, whenever they were stamped.
+    assert_eq!(count(&[event("24T08", noa, early), event("25T08", dana, late)]), (2, 0));
+    // It is unclear whose time this one replaces.
+    let shared =
+        [event("24T08", noa, ""), event("24T08", dana, ""), event("25T08", noa, "RECURRENCE-ID:20261124T080000Z")];
+    let feed = parse_events(&(shared.concat() + &event_ics("good", "DTSTART:20261124T083000Z")), winter_window());
+    assert_eq!(feed.unparsed_events.get("a"), Some(&IcsEventError::SharedUid));
+    assert_eq!(feed.occurrences.len(), 1);
+}
+
+#[test]
+fn an_event_without_a_usable_uid_is_alone() {
+    let broken = event_ics("none", "DTSTART:tomorrow");
+    let foreign = event_ics("none", "DTSTART:20261124T120000Z|ORGANIZER:mailto:eve@evil.example");
+    let good = event_ics("NONE", "DTSTART:20261124T100000Z") + &event_ics("none", "DTSTART:20261124T110000Z");
+    let feed = parse_events(&(broken + &foreign + &good), winter_window());
+    assert_eq!(feed.occurrences.keys().collect::<Vec<_>>(), ["NONE/20261124T100000Z", "none/20261124T110000Z"]);
+    assert!(feed.is_unparsed("none/20261125T110000Z") && !feed.is_foreign("none/20261125T110000Z"));
+    assert_eq!(feed.foreign_appointment_count(), 1);
+    let unreadable = calendar_ics(&event_ics("", "DTSTART:tomorrow"));
+    let error = parse_as("clinic", unreadable.as_bytes(), winter_window(), &[]).unwrap_err();
+    assert_eq!(error.to_string(), "none of 1 events could be parsed: `without-uid` (time in DTSTART could not be parsed)");
+}
+
+#[test]
 fn the_newest_copy_of_an_event_counts() {
     let copy = |start: &str, lines: &str| event_ics("a", &format!("DTSTART:20261124T{start}0000Z|{lines}"));
     for (older, newer) in [
@@ -606,12 +689,10 @@ fn the_newest_copy_of_an_event_counts() {
             assert_eq!(found.occurrences["b/20261109T070000Z"].start.to_string(), "2026-11-09T09:00:00Z", "{newer}");
         }
     }
-    let same = copy("08", "SEQUENCE:1") + &copy("09", "SEQUENCE:1");
-    assert_eq!(
-        ids_and_starts(&parse_events(&same, winter_window())),
-        [("a".into(), "2026-11-24T09:00:00Z".into())],
-        "the last of equal copies"
-    );
+    let same = copy("08", "SEQUENCE:1|SUMMARY:x") + &copy("08", "SEQUENCE:1|SUMMARY:y");
+    let same = parse_events(&same, winter_window());
+    assert_eq!(ids_and_starts(&same), [("a".into(), "2026-11-24T08:00:00Z".into())]);
+    assert_eq!(same.occurrences["a"].title.as_deref(), Some("y"), "the last of equal copies");
 }
 
 /// The examples of RFC 5545, section 3.8.5.3, with the expected dates: `1997: 9-2 9-3`.
@@ -763,15 +844,13 @@ fn an_event_that_is_not_understood_is_named_and_the_others_still_count() {
     ] {
         assert_eq!(event_error(lines), error, "{lines}");
     }
-    let without_uid = event_ics("", "DTSTART:20261124T103000Z") + &event_ics("b", "DTSTART:20261124T103000Z");
-    assert_eq!(ids_and_starts(&parse_events(&without_uid, winter_window())).len(), 1);
     // If no event can be parsed, the feed is an error.
     let error = |uid: &str| {
         let body = calendar_ics(&event_ics(uid, "SUMMARY:x"));
         parse_as("clinic", body.as_bytes(), winter_window(), &[]).unwrap_err().to_string()
     };
     assert_eq!(error("a@b"), "none of 1 events could be parsed: `a@b` (event has no start)");
-    assert_eq!(error(""), "none of 1 events could be parsed; first error: event has no usable UID");
+    assert_eq!(error(""), "none of 1 events could be parsed: `without-uid` (event has no start)");
 }
 
 #[test]
@@ -805,7 +884,9 @@ fn only_the_clients_rule_decides_which_number_is_messaged() {
     }
     let alarm = "BEGIN:VALARM\nDESCRIPTION:Phone: 054-555-0199\nEND:VALARM";
     assert_eq!(read("clinic", alarm), Err(PhoneError::Empty));
-    assert_eq!(read("clinic", "DESCRIPTION:Phone: 054-555-0199 / 052-555-0101"), Err(PhoneError::TwoNumbers));
+    assert_eq!(read("clinic", "DESCRIPTION:Phone: 054-555-0199 / 052-555-0101"), noa(None));
+    assert_eq!(read("clinic", "DESCRIPTION:Host Phone: 052-555-0101"), Err(PhoneError::NoNumber));
+    assert_eq!(read("clinic", "DESCRIPTION:Phone: +1 202-555-0123\\,\\,123#"), Err(PhoneError::DialIn));
     assert_eq!(read("clinic", "DESCRIPTION:Phone: 03-555-0199"), Err(PhoneError::NotMobile));
     // The other calendar has another field and another country.
     let abroad = ("+12025550123".to_owned(), Some("Ann; Bee".to_owned()));

@@ -12,7 +12,7 @@ use super::{
     diff::{FeedOrigin, FeedVerdict, compare_feed},
     fetch::find_charset,
     ics::parse_feed,
-    occurrence::{FeedScope, ParsedFeed, TimeWindow},
+    occurrence::{FeedScope, KnownIds, ParsedFeed, TimeWindow},
     poller::build_window,
     tests::{CLIENT_TOML, feed_rule},
 };
@@ -32,7 +32,7 @@ fn texts(list: &Value) -> Vec<&str> {
 }
 
 /// Reads the body of a case at its time. Also returns the window.
-fn read_case(config: &ClientConfig, case: &Value, is_known: &dyn Fn(&str) -> bool) -> (ParsedFeed, TimeWindow) {
+fn read_case(config: &ClientConfig, case: &Value, known: &KnownIds<'_>) -> (ParsedFeed, TimeWindow) {
     let file = |name: &str| format!("{FOLDER}/{name}");
     let headers = case["headers_file"].as_str().map(|name| read_sample_text(&file(name)));
     let content_type =
@@ -40,7 +40,7 @@ fn read_case(config: &ClientConfig, case: &Value, is_known: &dyn Fn(&str) -> boo
     let calendar = &config.calendars["clinic"];
     let window = build_window(calendar, parse_now(case));
     let charset = content_type.and_then(find_charset);
-    let scope = FeedScope { rule: feed_rule(calendar), calendar, config, window, is_known, calendar_id: None, charset };
+    let scope = FeedScope { rule: feed_rule(calendar), calendar, config, window, known, calendar_id: None, charset };
     let body = read_sample(&file(case["body_file"].as_str().unwrap()));
     (parse_feed(body, scope).unwrap_or_else(|error| panic!("{}: {error}", case["case"])), window)
 }
@@ -54,7 +54,7 @@ fn unusual_calendars_are_read_as_their_manifest_says() {
     let config = unusual_config();
     assert_all_files_listed(FOLDER, &[]);
     for case in cases() {
-        let (feed, _) = read_case(&config, &case, &|_| false);
+        let (feed, _) = read_case(&config, &case, &KnownIds::default());
         let booked = feed.occurrences.iter().filter(|(_, it)| it.status == AppointmentStatus::Booked);
         let booked: BTreeMap<&str, String> = booked.map(|(id, it)| (id.as_str(), it.start.to_string())).collect();
         let expected = case["occurrences"].as_object().unwrap().iter();
@@ -80,7 +80,8 @@ fn the_last_occurrence_of_an_ended_series_can_still_move_and_be_cancelled() {
     let mut reports = Vec::new();
     for case in cases().iter().filter(|case| case["case"].as_str().unwrap().starts_with("last-lesson-moved")) {
         let now = parse_now(case);
-        let (feed, window) = read_case(&config, case, &|id| snapshot.occurrences.contains_key(id));
+        let known = KnownIds::of_upcoming(&snapshot, parse_now(case));
+        let (feed, window) = read_case(&config, case, &known);
         let origin = FeedOrigin { name: "clinic", calendar, rule: feed_rule(calendar) };
         let FeedVerdict::Changes(changes) = compare_feed(&snapshot, &feed, origin, window, now) else { panic!() };
         snapshot.read_at = Some(now);
@@ -106,7 +107,7 @@ fn what_a_calendar_of_another_character_set_says_is_read() {
     let config = unusual_config();
     for name in ["windows_1255", "utf_16"] {
         let case = cases().into_iter().find(|case| case["case"] == name).unwrap();
-        let (feed, _) = read_case(&config, &case, &|_| false);
+        let (feed, _) = read_case(&config, &case, &KnownIds::default());
         let occurrence = feed.occurrences.values().next().unwrap();
         assert_eq!(occurrence.attendee.as_ref().unwrap().phone.expose(), "+972545550199", "{name}");
         let title = occurrence.title.as_deref().unwrap();

@@ -82,7 +82,7 @@ pub(crate) fn complete_acuity_booking(
         (Some(_), kind) => (kind, AppointmentStatus::Booked),
     };
     let reported = appointment.map(|found| found.to_reported()).unwrap_or_default();
-    let BookingDetails { details, unreachable_reason } =
+    let BookingDetails { details, unreachable_reason, left_out } =
         context.build_details(appointment_status, reported, "/datetime")?;
     Ok(Booking {
         kind,
@@ -92,6 +92,7 @@ pub(crate) fn complete_acuity_booking(
         occurred_at: asked_at,
         previous_id: None,
         unreachable_reason,
+        left_out,
     })
 }
 

@@ -8,6 +8,8 @@
 //! who took or gave up a seat. So each seat is a separate appointment here: its id is the booking's
 //! uid and a hash of the attendee's e-mail address.
 //!
+//! Long because tests show every field that may hold a number.
+//!
 //! Shape: calcom/cal.com,
 //! `packages/features/webhooks/lib/factory/versioned/v2021-10-20/BookingPayloadBuilder.ts`, and for
 //! seats `packages/features/bookings/lib/handleSeats`.
@@ -51,8 +53,12 @@ struct CalcomPayload<'a> {
     location: RawJson<'a>,
     sms_reminder_number: RawJson<'a>,
     seats_per_time_slot: RawJson<'a>,
-    /// The form's answers by the field's name: `{label, value}`.
+    /// The form's answers by the field's identifier: `{label, value}`. A confirmation may lack
+    /// them.
     responses: RawJson<'a>,
+    /// The answers to questions that the host added. They are also in `responses`, at least in
+    /// newer versions.
+    user_fields_responses: RawJson<'a>,
     #[serde(deserialize_with = "json::deserialize_object_or_empty")]
     organizer: Option<CalcomOrganizer<'a>>,
     #[serde(deserialize_with = "json::deserialize_list_or_null")]
@@ -87,8 +93,12 @@ struct CalcomLanguage<'a> {
     locale: RawJson<'a>,
 }
 
-/// Parses a delivery.
-pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooking, BookingSkipReason> {
+/// Parses a delivery. `phone_question` is the identifier or the label of the booking question that
+/// asks for the customer's number.
+pub(crate) fn parse_calcom(
+    delivery: &BookingDelivery<'_>,
+    phone_question: Option<&str>,
+) -> Result<ParsedBooking, BookingSkipReason> {
     let envelope: CalcomWebhook<'_> = json::parse_object(delivery.body).map_err(BookingSkipReason::NotUnderstood)?;
     let event = envelope.trigger_event.text().ok_or(BookingSkipReason::NotUnderstood(JsonError::NoTopic))?;
     let (kind, appointment_status) = match &*event {
@@ -116,8 +126,8 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
 
     let mut old = Vec::new();
     let mut new = Vec::new();
-    for (seat, people) in payload.group_attendees() {
-        let BookingDetails { details, unreachable_reason } =
+    for (seat, people) in payload.group_attendees(phone_question) {
+        let BookingDetails { details, unreachable_reason, left_out } =
             delivery.context.build_details(appointment_status, payload.to_reported(people), "/payload/startTime")?;
         let unreachable_reason = match unreachable_reason {
             Some(BookingSkipReason::NoPhone) if kind == BookingEventKind::Rescheduled && seat.is_some() => {
@@ -134,6 +144,7 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
             occurred_at,
             previous_id: previous.as_deref().map(appointment_id),
             unreachable_reason,
+            left_out,
         };
         old.extend(booking.moved_away_previous());
         new.push(booking);
@@ -148,16 +159,39 @@ pub(crate) fn parse_calcom(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
 impl<'a> CalcomPayload<'a> {
     /// The attendees of each appointment. Without seats all attendees share one appointment. With
     /// seats each attendee has a separate one, with the id of the seat.
-    fn group_attendees(&self) -> Vec<(Option<String>, Vec<ReportedPerson<'a>>)> {
+    fn group_attendees(&self, phone_question: Option<&str>) -> Vec<(Option<String>, Vec<ReportedPerson<'a>>)> {
         let seated = self.seats_per_time_slot.text().is_some_and(|seats| seats != "0");
         let booker = self.find_booker(seated);
         let people = self.attendees.iter().enumerate();
-        let people = people.map(|(at, attendee)| (attendee, self.build_person(attendee, booker == Some(at), seated)));
+        let people = people.map(|(at, attendee)| {
+            let mut person = self.build_person(attendee, booker == Some(at), seated);
+            if let Some(question) = phone_question.filter(|_| booker == Some(at)) {
+                person.phones.extend(self.find_answers(question).into_iter().map(PhoneCandidate::from));
+            }
+            (attendee, person)
+        });
         if seated {
             people.map(|(attendee, person)| (Some(attendee.seat_id()), vec![person])).collect()
         } else {
-            vec![(None, people.map(|(_, person)| person).collect())]
+            let mut people: Vec<_> = people.map(|(_, person)| person).collect();
+            if people.is_empty() {
+                // Who takes part is unknown.
+                people.push(ReportedPerson::default());
+            }
+            vec![(None, people)]
         }
+    }
+
+    /// The answers to the question with this identifier, or else with this label.
+    fn find_answers(&self, question: &str) -> Vec<RawJson<'a>> {
+        let is_question = |name: &str| name.trim().to_lowercase() == question.trim().to_lowercase();
+        let has_label =
+            |answer: &RawJson<'a>| answer.at_pointer("/label").text().is_some_and(|label| is_question(&label));
+        let forms = [self.responses, self.user_fields_responses];
+        let members: Vec<_> = forms.into_iter().filter_map(RawJson::object_members).flatten().collect();
+        let named: Vec<_> = members.iter().filter(|(identifier, _)| is_question(identifier)).collect();
+        let answers = if named.is_empty() { members.iter().filter(|(_, it)| has_label(it)).collect() } else { named };
+        answers.into_iter().map(|(_, answer)| answer.at_pointer("/value")).collect()
     }
 
     /// The index of the attendee who filled in the form. Without seats it is the first attendee if
@@ -229,11 +263,16 @@ impl CalcomAttendee<'_> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tellonce_core::contact::PhoneError;
+    use tellonce_core::{
+        appointment::LeftOutAttendees,
+        client_config::{CalcomCalendar, CalendarKind},
+        contact::PhoneError,
+    };
 
     use super::*;
     use crate::samples::{
-        changed_sample, expect_booking, expect_bookings, expect_skip, only_phone, parse_as, parse_time, received_at,
+        changed_sample, expect_booking, expect_bookings, expect_skip, only_phone, parse_as, parse_time,
+        parse_with_config, received_at, sample_config,
     };
 
     fn read_changed(case: &str, members: &Value) -> ParsedBooking {
@@ -315,6 +354,59 @@ mod tests {
             expect_booking(read_changed("booking_created", &landline)).unreachable_reason,
             Some(BookingSkipReason::PhoneUnusable(PhoneError::NotMobile))
         );
+    }
+
+    #[test]
+    fn the_answer_to_the_named_question_is_the_bookers_number() {
+        let config_with = |question: &str| {
+            let mut config = sample_config().clone();
+            let kind = CalendarKind::CalCom(CalcomCalendar { phone_question: Some(question.to_owned()) });
+            config.calendars.get_mut("clinic").unwrap().kind = kind;
+            config
+        };
+        let answers = json!({
+            "email": {"label": "email_address", "value": "maya@example.com"},
+            "company-phone": {"label": "Company phone", "value": "0525550101"},
+            "your-number": {"label": "Phone number", "value": "+972 54-555-0199"},
+            "age": {"label": "Age", "value": 40},
+            "broken": "0585550142",
+        });
+        let booked = |question: &str, members: &Value| {
+            let body = changed_sample("calcom", "booking_created", "/payload", members);
+            expect_booking(parse_with_config(&config_with(question), "clinic", body))
+        };
+        for form in ["responses", "userFieldsResponses"] {
+            let mut members =
+                json!({"responses": {}, "attendees": [attendee_json("Guest", None), attendee_json("Maya", None)]});
+            members["responses"] = json!({"email": answers["email"].clone()});
+            for (name, answer) in answers.as_object().unwrap() {
+                members[form][name] = answer.clone();
+            }
+            for question in ["your-number", "Phone number", " phone NUMBER "] {
+                assert_eq!(names_and_numbers(&booked(question, &members)), [("Maya", "+972545550199")], "{question}");
+            }
+            for question in ["Phone", "age", "broken", "number", "email"] {
+                assert_eq!(names_and_numbers(&booked(question, &members)), [], "{question}");
+            }
+        }
+        // The identifier wins over another question's label.
+        let both = json!({"responses": {"a": {"label": "phone", "value": "0525550101"}, "phone": {"label": "A", "value": "0545550199"}}});
+        assert_eq!(only_phone(&booked("phone", &both)), "+972545550199");
+    }
+
+    #[test]
+    fn a_confirmation_without_answers_leaves_the_known_number_to_its_person() {
+        let answerless =
+            json!({"responses": null, "attendees": [attendee_json("Maya", None), attendee_json("Dana", None)]});
+        let confirmed = expect_booking(read_changed("booking_created", &answerless));
+        assert_eq!(confirmed.unreachable_reason, Some(BookingSkipReason::NoPhone));
+        assert_eq!(confirmed.left_out, LeftOutAttendees::StayIfNamed(vec!["Maya".to_owned(), "Dana".to_owned()]));
+        let nameless = json!({"responses": null, "attendees": []});
+        assert_eq!(expect_booking(read_changed("booking_created", &nameless)).left_out, LeftOutAttendees::Stay);
+        // A number that cannot be messaged replaces the known one.
+        let landline =
+            json!({"responses": form_responses("Maya", "03-5550123"), "attendees": [attendee_json("Maya", None)]});
+        assert_eq!(expect_booking(read_changed("booking_created", &landline)).left_out, LeftOutAttendees::Leave);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
 use tellonce_core::{
-    appointment::{AppointmentDetails, AppointmentStatus, Attendee},
+    appointment::{AppointmentDetails, AppointmentStatus, Attendee, LeftOutAttendees},
     client_config::{CalendarConfig, ClientConfig},
     clock,
     contact::{self, PhoneCandidate},
@@ -63,12 +63,16 @@ pub(super) struct BookingDetails {
     pub(super) details: Option<AppointmentDetails>,
     /// Why no attendee can be messaged.
     pub(super) unreachable_reason: Option<BookingSkipReason>,
+    /// What becomes of known attendees.
+    pub(super) left_out: LeftOutAttendees,
 }
 
 /// The attendees who can be messaged. If there are none, the reason.
 pub(super) struct ReachableAttendees {
     pub(super) attendees: Vec<Attendee>,
     pub(super) unreachable_reason: Option<BookingSkipReason>,
+    /// What becomes of known attendees whose number the sender does not repeat.
+    pub(super) left_out: LeftOutAttendees,
 }
 
 impl CalendarContext<'_> {
@@ -92,12 +96,13 @@ impl CalendarContext<'_> {
     ) -> Result<BookingDetails, BookingSkipReason> {
         let Some(start) = reported.start else {
             return if status.is_over() {
-                Ok(BookingDetails { details: None, unreachable_reason: None })
+                Ok(BookingDetails { details: None, unreachable_reason: None, left_out: LeftOutAttendees::Leave })
             } else {
                 Err(BookingSkipReason::missing_field(start_pointer))
             };
         };
-        let ReachableAttendees { attendees, unreachable_reason } = self.reachable_attendees(reported.attendees);
+        let ReachableAttendees { attendees, unreachable_reason, left_out } =
+            self.reachable_attendees(reported.attendees);
         let details = AppointmentDetails {
             start,
             zone: self.appointment_zone(reported.zone.as_deref()),
@@ -106,26 +111,37 @@ impl CalendarContext<'_> {
             place: reported.place.filter(|place| is_place(place)),
         };
         let unreachable_reason = unreachable_reason.filter(|_| !status.is_over());
-        Ok(BookingDetails { details: Some(details), unreachable_reason })
+        Ok(BookingDetails { details: Some(details), unreachable_reason, left_out })
     }
 
-    /// Selects the attendees who can be messaged.
+    /// Selects the attendees who can be messaged. Of a person whom the sender names without a
+    /// number, the known number still counts.
     pub(super) fn reachable_attendees(&self, people: Vec<ReportedPerson<'_>>) -> ReachableAttendees {
         let country = self.calendar.country.as_deref().unwrap_or(&self.config.country);
         let mut attendees: Vec<Attendee> = Vec::new();
         let mut problem = None;
+        let (mut names_without_number, mut is_unnamed) = (Vec::new(), false);
         for ReportedPerson { phones, name, locale, zone } in people {
             match contact::first_usable_phone(phones, country, self.config.phones) {
                 (Some(phone), _) => {
                     let zone = zone.as_deref().and_then(canonical_zone);
                     attendees.push(Attendee { phone, name, locale, zone });
                 }
-                (None, error) => problem = problem.or(error),
+                (None, Some(error)) => problem = problem.or(Some(error)),
+                (None, None) => match name {
+                    Some(name) => names_without_number.push(name),
+                    None => is_unnamed = true,
+                },
             }
         }
+        let left_out = match (attendees.is_empty() && is_unnamed, names_without_number.is_empty()) {
+            (true, _) => LeftOutAttendees::Stay,
+            (false, false) => LeftOutAttendees::StayIfNamed(names_without_number),
+            (false, true) => LeftOutAttendees::Leave,
+        };
         let unreachable_reason =
             attendees.is_empty().then(|| problem.map_or(BookingSkipReason::NoPhone, BookingSkipReason::PhoneUnusable));
-        ReachableAttendees { attendees, unreachable_reason }
+        ReachableAttendees { attendees, unreachable_reason, left_out }
     }
 }
 

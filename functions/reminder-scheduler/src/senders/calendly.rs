@@ -98,9 +98,18 @@ pub(crate) fn parse_calendly(
         (false, _) => (BookingEventKind::Created, AppointmentStatus::Booked),
     };
     let reported = invitee.to_reported(phone_question);
-    let BookingDetails { details, unreachable_reason } =
+    let BookingDetails { details, unreachable_reason, left_out } =
         delivery.context.build_details(appointment_status, reported, "/payload/scheduled_event/start_time")?;
-    let new = Booking { kind, id, status: appointment_status, details, occurred_at, previous_id, unreachable_reason };
+    let new = Booking {
+        kind,
+        id,
+        status: appointment_status,
+        details,
+        occurred_at,
+        previous_id,
+        unreachable_reason,
+        left_out,
+    };
     Ok(ParsedBooking::Bookings(new.moved_away_previous().into_iter().chain([new]).collect()))
 }
 

@@ -61,10 +61,19 @@ pub(crate) fn parse_custom(
         title: optional(&fields.title).owned_text().filter(|_| *own_texts),
         place: optional(&fields.place).owned_text().filter(|_| *own_texts),
     };
-    let BookingDetails { details, unreachable_reason } =
+    let BookingDetails { details, unreachable_reason, left_out } =
         delivery.context.build_details(appointment_status, reported, fields.start.as_str())?;
     let occurred_at = delivery.event_time(optional(&fields.occurred_at).as_time());
-    let new = Booking { kind, id, status: appointment_status, details, occurred_at, previous_id, unreachable_reason };
+    let new = Booking {
+        kind,
+        id,
+        status: appointment_status,
+        details,
+        occurred_at,
+        previous_id,
+        unreachable_reason,
+        left_out,
+    };
     Ok(ParsedBooking::Bookings(new.moved_away_previous().into_iter().chain([new]).collect()))
 }
 

@@ -66,12 +66,20 @@ pub(crate) fn parse_square(delivery: &BookingDelivery<'_>) -> Result<ParsedBooki
         other => return Err(BookingSkipReason::StatusNotMapped(LogLabel::new(other))),
     };
     let reported = ReportedAppointment { start: appointment.start_at.as_time(), ..ReportedAppointment::default() };
-    let BookingDetails { details, unreachable_reason } =
+    let BookingDetails { details, unreachable_reason, left_out } =
         delivery.context.build_details(appointment_status, reported, "/data/object/booking/start_at")?;
     let reported_at = appointment.updated_at.as_time().map(|at| add_version_millis(at, appointment.version));
     let occurred_at = delivery.event_time(reported_at.or_else(|| envelope.created_at.as_time()));
-    let booking =
-        Booking { kind, id, status: appointment_status, details, occurred_at, previous_id: None, unreachable_reason };
+    let booking = Booking {
+        kind,
+        id,
+        status: appointment_status,
+        details,
+        occurred_at,
+        previous_id: None,
+        unreachable_reason,
+        left_out,
+    };
     Ok(match appointment.customer_id.owned_text() {
         Some(customer_id) if !appointment_status.is_over() => {
             ParsedBooking::NeedsLookup(LookupRequest::Square { booking: Box::new(booking), customer_id })
@@ -123,11 +131,12 @@ pub(crate) fn complete_square_booking(
         locale: None,
         zone: None,
     };
-    let ReachableAttendees { attendees, unreachable_reason } = context.reachable_attendees(vec![person]);
+    let ReachableAttendees { attendees, unreachable_reason, left_out } = context.reachable_attendees(vec![person]);
     if let Some(details) = &mut booking.details {
         details.attendees = attendees;
     }
     booking.unreachable_reason = unreachable_reason;
+    booking.left_out = left_out;
     booking
 }
 

@@ -105,7 +105,7 @@ impl BookingSampleFactory {
             None => SimulatedBooking { id: new_booking_id(&calendar.kind, now), start, changes: 0 },
             Some(before) => {
                 // These senders give a moved appointment a new id.
-                let renamed = matches!(calendar.kind, CalendarKind::CalCom | CalendarKind::Calendly(_));
+                let renamed = matches!(calendar.kind, CalendarKind::CalCom(_) | CalendarKind::Calendly(_));
                 let id = if renamed && action == BookingAction::Move {
                     new_booking_id(&calendar.kind, now)
                 } else {
@@ -165,7 +165,7 @@ impl SimulatedBookingChange<'_> {
 
     fn build_deliveries(&self, context: &BookingSampleContext<'_>) -> anyhow::Result<Vec<WebhookPost>> {
         match &self.calendar.kind {
-            CalendarKind::CalCom => self.build_calcom_deliveries(context),
+            CalendarKind::CalCom(_) => self.build_calcom_deliveries(context),
             CalendarKind::Calendly(_) => self.build_calendly_deliveries(context),
             CalendarKind::Acuity(_) => self.build_acuity_deliveries(context),
             CalendarKind::Square(square) => self.build_square_deliveries(context, &square.notification_url),
@@ -420,7 +420,7 @@ pub fn feed_file_name(context: &BookingSampleContext<'_>, name: &str) -> anyhow:
 /// A new id in the format of the sender.
 fn new_booking_id(kind: &CalendarKind, now: Timestamp) -> String {
     match kind {
-        CalendarKind::CalCom => random_hex(22),
+        CalendarKind::CalCom(_) => random_hex(22),
         CalendarKind::Calendly(_) => random_hex(14).to_uppercase(),
         CalendarKind::Acuity(_) => now.as_millisecond().to_string(),
         CalendarKind::Custom(_) => format!("B-{}", random_hex(10)),

@@ -1,20 +1,37 @@
 //! Cal.com.
 
 use super::{
-    super::{BodyTypes, DeliveryProof, SecretFacts, SecretPurpose, SenderFacts, SignatureScheme, UnsignedMark},
+    super::{
+        BodyTypes, DeliveryProof, KindSetting, SecretFacts, SecretPurpose, SenderFacts, SettingProblem, SettingRule,
+        SignatureScheme, UnsignedMark,
+    },
     CalendarFacts, CalendarKind,
 };
+
+/// A Cal.com account.
+#[derive(Debug, Clone)]
+pub struct CalcomCalendar {
+    /// The identifier or the label of the booking question whose answer is the phone number. For
+    /// event types that ask for it in a question of their own.
+    pub phone_question: Option<String>,
+}
 
 pub(super) static FACTS: CalendarFacts = CalendarFacts {
     name: "calcom",
     label: "Cal.com",
-    settings: &[],
+    settings: &[KindSetting::optional(
+        "phone_question",
+        SettingRule::Text(|question| {
+            let remedy = "copy the identifier or the label of the booking question from Cal.com, or remove this";
+            question.trim().is_empty().then(|| SettingProblem::new("the question is empty", remedy))
+        }),
+    )],
     account_setting: None,
     credential: None,
     signs_with_credential: false,
     // A custom template of the webhook can change the body to a form.
     body: BodyTypes { description: "JSON (application/json) without a custom template", ..BodyTypes::JSON },
-    from_table: |_| Some(CalendarKind::CalCom),
+    from_table: |table| Some(CalendarKind::CalCom(CalcomCalendar { phone_question: table.phone_question })),
 };
 
 pub(super) const SENDER: SenderFacts = SenderFacts {

@@ -77,8 +77,9 @@ pub struct FeedTextRule {
     /// The field: `summary`, `description`, `location`, or a property of the calendar in lower
     /// case, such as `x-phone`.
     pub field: String,
-    /// The value is the text after the first of these words that occurs, up to the end of its line:
-    /// `["Phone:", "tel:"]`. Default: none, and the whole field counts.
+    /// The labels of the value: `["Phone:", "tel:"]`. A label stands at the start of a line or
+    /// behind a separator. The value is the first number behind it, or the rest of its line for a
+    /// name. Default: none, and the whole field counts.
     #[serde(default)]
     pub after: Vec<String>,
 }

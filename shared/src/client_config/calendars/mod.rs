@@ -20,6 +20,7 @@ use super::{
 
 pub use self::{
     acuity::AcuityCalendar,
+    calcom::CalcomCalendar,
     calendly::CalendlyCalendar,
     custom::{BookingFields, BookingStatus, CustomCalendar},
     ics::{FeedRule, FeedTextRule, OrganizerRule},
@@ -61,7 +62,7 @@ impl CalendarConfig {
 #[derive(Debug, Clone)]
 pub enum CalendarKind {
     /// Cal.com.
-    CalCom,
+    CalCom(CalcomCalendar),
     /// Calendly.
     Calendly(CalendlyCalendar),
     /// Acuity Scheduling.
@@ -114,7 +115,7 @@ impl CalendarKind {
     /// The facts of this kind.
     pub const fn facts(&self) -> &'static CalendarFacts {
         match self {
-            Self::CalCom => &calcom::FACTS,
+            Self::CalCom(_) => &calcom::FACTS,
             Self::Calendly(_) => &calendly::FACTS,
             Self::Acuity(_) => &acuity::FACTS,
             Self::Square(_) => &square::FACTS,
@@ -126,7 +127,7 @@ impl CalendarKind {
     /// What its proof means for its client; none if nothing is posted for it.
     pub fn sender(&self) -> Option<SenderFacts> {
         match self {
-            Self::CalCom => Some(calcom::SENDER),
+            Self::CalCom(_) => Some(calcom::SENDER),
             Self::Calendly(_) => Some(calendly::SENDER),
             Self::Acuity(_) => Some(acuity::SENDER),
             Self::Square(_) => Some(square::SENDER),
@@ -140,7 +141,7 @@ impl CalendarKind {
     pub fn appointment_texts(&self) -> AppointmentTexts {
         match self {
             // Their hosts set the name of the event type, and places by the kind of location.
-            Self::CalCom | Self::Calendly(_) | Self::Acuity(_) => AppointmentTexts { title: true, place: true },
+            Self::CalCom(_) | Self::Calendly(_) | Self::Acuity(_) => AppointmentTexts { title: true, place: true },
             Self::Square(_) => AppointmentTexts { title: false, place: false },
             Self::Custom(CustomCalendar { own_texts, fields, .. }) => AppointmentTexts {
                 title: *own_texts && fields.title.is_some(),
@@ -153,7 +154,7 @@ impl CalendarKind {
     /// How its deliveries prove where they come from; none if nothing is posted for it.
     pub fn proof(&self) -> Option<DeliveryProof<'_>> {
         match self {
-            Self::CalCom => Some(calcom::PROOF),
+            Self::CalCom(_) => Some(calcom::PROOF),
             Self::Calendly(_) => Some(DeliveryProof::Calendly),
             Self::Acuity(_) => Some(acuity::PROOF),
             Self::Square(calendar) => Some(calendar.proof()),
@@ -188,8 +189,9 @@ struct CalendarTable {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, ReminderRule>")]
     reminders: BTreeMap<ReminderStage, ReminderRule>,
-    /// `calendly`: the custom question whose answer is the phone number, word for word. For event
-    /// types without their own reminder number.
+    /// `calendly`: the custom question whose answer is the phone number, word for word. `calcom`:
+    /// the identifier or the label of that booking question. For event types without a phone number
+    /// field of the sender's own.
     phone_question: Option<String>,
     /// `acuity`, required: the account's numeric user id, beside the key under Integrations, API.
     user_id: Option<String>,

@@ -13,9 +13,12 @@
 //! first read a feed may make `new_per_day` appointments a day. Further ones wait. They are not
 //! stored, so the next read finds them again.
 //!
+//! A time that its series no longer has, while the series is in the feed, is a change by the client
+//! and not suspicious. If a series is moved as a whole, its occurrences are moved (`identity`).
+//!
 //! Promises:
 //!
-//! - An unchanged occurrence is not reported again.
+//! - An unchanged occurrence is not reported again, whatever its event's `UID` is now.
 //! - An event that could not be parsed, or begins after the window, does not count as removed.
 //! - After an interruption at any point, the next read repeats the missing reports, whatever it
 //!   contains. Every occurrence is saved before its report ([`FeedChanges::pending`]).
@@ -26,13 +29,16 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use tellonce_core::{
-    appointment::{AppointmentDetails, AppointmentReport, AppointmentStatus},
+    appointment::{AppointmentDetails, AppointmentReport, AppointmentStatus, LeftOutAttendees},
     client_config::{CalendarConfig, FeedRule},
-    feed::{FactsFingerprint, FeedSnapshot, KnownOccurrence},
+    feed::{FeedSnapshot, KnownOccurrence},
     ledger::IdempotencyKey,
 };
 
-use super::occurrence::{FeedOccurrence, ParsedFeed, TimeWindow};
+use super::{
+    identity::{IdentifiedOccurrence, assign_ids},
+    occurrence::{FeedOccurrence, ParsedFeed, TimeWindow},
+};
 
 /// Fewer upcoming occurrences than this may lose most of them for good reason, such as two of three
 /// that were cancelled today.
@@ -113,12 +119,20 @@ impl fmt::Display for SuspectRead {
     }
 }
 
+/// A read, and its occurrences by the ids under which they are known.
+struct FeedRead<'f> {
+    feed: &'f ParsedFeed,
+    occurrences: BTreeMap<String, IdentifiedOccurrence<'f>>,
+}
+
 /// The known occurrences that a read does not contain.
 struct MissingOccurrences<'s> {
     /// Those that the read cannot show: their event could not be parsed, or they begin after the
     /// window.
     unverifiable: BTreeMap<String, KnownOccurrence>,
-    /// Those that were removed.
+    /// Those whose event or series is in the read and no longer has them.
+    ended: Vec<(&'s String, &'s KnownOccurrence)>,
+    /// Those that were removed with their event.
     removed: Vec<(&'s String, &'s KnownOccurrence)>,
     /// Those whose event the client did not make.
     foreign: Vec<(&'s String, &'s KnownOccurrence)>,
@@ -134,22 +148,28 @@ pub fn compare_feed(
     window: TimeWindow,
     now: Timestamp,
 ) -> FeedVerdict {
-    let MissingOccurrences { unverifiable, removed, foreign, counts } = find_missing(snapshot, feed, window, now);
+    let occurrences = assign_ids(&snapshot.occurrences, &feed.occurrences, now);
+    let read = FeedRead { feed, occurrences };
+    let MissingOccurrences { unverifiable, ended, removed, foreign, counts } =
+        find_missing(snapshot, &read, window, now);
     let is_suspect = is_suspect(&counts, feed) && !snapshot.accept_next_read;
     let mut changes = if is_suspect {
-        origin.changes_of_remaining(snapshot, feed, now)
+        origin.changes_of_remaining(snapshot, &read, now)
     } else {
-        origin.changes_of_known(snapshot, feed, unverifiable, now)
+        origin.changes_of_known(snapshot, &read, unverifiable, now)
     };
-    let gone = if is_suspect { Vec::new() } else { [foreign, removed].concat() };
+    let gone = if is_suspect { ended } else { [foreign, ended, removed].concat() };
     for (id, known) in gone {
-        changes.pending.insert(id.clone(), KnownOccurrence { fingerprint: None, ..*known });
+        changes.pending.insert(id.clone(), KnownOccurrence { fingerprint: None, ..known.clone() });
         let report = origin.build_report(id, AppointmentStatus::Cancelled, None, now);
         changes.changes.push(FeedChange { id: id.clone(), report, next_known: None });
     }
-    origin.add_new(&mut changes, snapshot, feed, now);
+    origin.add_new(&mut changes, snapshot, &read, now);
     changes.changes.sort_by_key(|change| {
-        (Reverse(change.report.status == AppointmentStatus::Cancelled), change.next_known.map(|next| next.start))
+        (
+            Reverse(change.report.status == AppointmentStatus::Cancelled),
+            change.next_known.as_ref().map(|next| next.start),
+        )
     });
     if is_suspect { FeedVerdict::Suspect(counts, changes) } else { FeedVerdict::Changes(changes) }
 }
@@ -158,24 +178,31 @@ pub fn compare_feed(
 /// attendee.
 fn find_missing<'s>(
     snapshot: &'s FeedSnapshot,
-    feed: &ParsedFeed,
+    read: &FeedRead<'_>,
     window: TimeWindow,
     now: Timestamp,
 ) -> MissingOccurrences<'s> {
+    let FeedRead { feed, occurrences } = read;
     let mut unverifiable = BTreeMap::new();
-    let (mut removed, mut foreign) = (Vec::new(), Vec::new());
+    let (mut ended, mut removed, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
     let (mut upcoming, mut without_attendee) = (0, 0);
     for (id, known) in &snapshot.occurrences {
-        let found = feed.occurrences.get(id);
+        let found = occurrences.get(id).map(|identified| identified.occurrence);
+        let feed_id = known.id_in_feed(id);
         let is_present = found.is_some();
         let is_reminded = known.start > now && !(known.cancelled && known.fingerprint.is_some());
-        if !is_present && feed.is_foreign(id) {
+        if !is_present && feed.is_foreign(feed_id) {
             // Many at once are a wrong setting or a renamed calendar, not so many strangers.
             upcoming += usize::from(is_reminded && !known.cancelled);
             foreign.extend(is_reminded.then_some((id, known)));
             continue;
         }
-        let is_verifiable = !feed.is_unparsed(id) && known.start < window.until;
+        let is_verifiable = !feed.is_unparsed(feed_id) && known.start < window.until;
+        if !is_present && is_verifiable && feed.stands(feed_id) {
+            // The client changed the series, so this is not a sign of a broken feed.
+            ended.extend(is_reminded.then_some((id, known)));
+            continue;
+        }
         if known.start > now && !known.cancelled && (is_present || is_verifiable) {
             upcoming += 1;
             without_attendee += usize::from(found.is_some_and(|it| has_no_attendee(it) && is_changed(it, known)));
@@ -184,14 +211,14 @@ fn find_missing<'s>(
             continue;
         }
         if !is_verifiable {
-            unverifiable.insert(id.clone(), *known);
+            unverifiable.insert(id.clone(), known.clone());
         } else if is_reminded {
             removed.push((id, known));
         }
     }
     let gone = removed.iter().chain(&foreign);
     let missing = without_attendee + gone.filter(|(_, known)| !known.cancelled).count();
-    MissingOccurrences { unverifiable, removed, foreign, counts: SuspectRead { upcoming, missing } }
+    MissingOccurrences { unverifiable, ended, removed, foreign, counts: SuspectRead { upcoming, missing } }
 }
 
 /// Whether a read lost too much at once.
@@ -204,14 +231,20 @@ fn is_suspect(counts: &SuspectRead, feed: &ParsedFeed) -> bool {
 }
 
 /// What the snapshot contains of an occurrence after its report.
-fn known_after_report(occurrence: &FeedOccurrence) -> KnownOccurrence {
-    let cancelled = occurrence.status == AppointmentStatus::Cancelled;
-    KnownOccurrence { start: occurrence.start, fingerprint: Some(compute_fingerprint(occurrence)), cancelled }
+fn known_after_report(id: &str, identified: IdentifiedOccurrence<'_>) -> KnownOccurrence {
+    let IdentifiedOccurrence { feed_id, occurrence } = identified;
+    KnownOccurrence {
+        start: occurrence.start,
+        fingerprint: Some(occurrence.fingerprint()),
+        cancelled: occurrence.status == AppointmentStatus::Cancelled,
+        person: occurrence.person(),
+        feed_id: (feed_id != id).then(|| feed_id.to_owned()),
+    }
 }
 
 /// Whether an occurrence differs from its last report.
 fn is_changed(occurrence: &FeedOccurrence, known: &KnownOccurrence) -> bool {
-    known.fingerprint != Some(compute_fingerprint(occurrence))
+    known.fingerprint != Some(occurrence.fingerprint())
 }
 
 /// Whether an occurrence takes place and has no attendee who can be messaged.
@@ -221,16 +254,16 @@ fn has_no_attendee(occurrence: &FeedOccurrence) -> bool {
 
 impl FeedOrigin<'_> {
     /// The changes of the known occurrences that a suspect read still contains with an attendee.
-    fn changes_of_remaining(&self, snapshot: &FeedSnapshot, feed: &ParsedFeed, now: Timestamp) -> FeedChanges {
+    fn changes_of_remaining(&self, snapshot: &FeedSnapshot, read: &FeedRead<'_>, now: Timestamp) -> FeedChanges {
         let mut remaining = FeedChanges { pending: snapshot.occurrences.clone(), ..FeedChanges::default() };
-        for (id, occurrence) in &feed.occurrences {
-            if let Some(known) = snapshot.occurrences.get(id)
-                && is_changed(occurrence, known)
-                && !has_no_attendee(occurrence)
-            {
-                let (in_progress, change) = self.build_change(id, occurrence, Some(known), now);
+        for (id, identified) in &read.occurrences {
+            let Some(known) = snapshot.occurrences.get(id) else { continue };
+            if is_changed(identified.occurrence, known) && !has_no_attendee(identified.occurrence) {
+                let (in_progress, change) = self.build_change(id, *identified, Some(known), now);
                 remaining.pending.insert(id.clone(), in_progress);
                 remaining.changes.push(change);
+            } else if let Some(pending) = remaining.pending.get_mut(id) {
+                pending.feed_id = known_after_report(id, *identified).feed_id;
             }
         }
         remaining
@@ -240,19 +273,19 @@ impl FeedOrigin<'_> {
     fn changes_of_known(
         &self,
         snapshot: &FeedSnapshot,
-        feed: &ParsedFeed,
+        read: &FeedRead<'_>,
         unverifiable: BTreeMap<String, KnownOccurrence>,
         now: Timestamp,
     ) -> FeedChanges {
         let mut known_changes = FeedChanges { pending: unverifiable, ..FeedChanges::default() };
-        for (id, occurrence) in &feed.occurrences {
+        for (id, identified) in &read.occurrences {
             let Some(known) = snapshot.occurrences.get(id) else { continue };
-            if is_changed(occurrence, known) {
-                let (in_progress, change) = self.build_change(id, occurrence, Some(known), now);
+            if is_changed(identified.occurrence, known) {
+                let (in_progress, change) = self.build_change(id, *identified, Some(known), now);
                 known_changes.pending.insert(id.clone(), in_progress);
                 known_changes.changes.push(change);
             } else {
-                known_changes.pending.insert(id.clone(), known_after_report(occurrence));
+                known_changes.pending.insert(id.clone(), known_after_report(id, *identified));
             }
         }
         known_changes
@@ -260,22 +293,22 @@ impl FeedOrigin<'_> {
 
     /// Adds the new appointments up to the limit per day, the soonest first. The first read, and a
     /// read that an operator accepts, has no limit.
-    fn add_new(&self, changes: &mut FeedChanges, snapshot: &FeedSnapshot, feed: &ParsedFeed, now: Timestamp) {
+    fn add_new(&self, changes: &mut FeedChanges, snapshot: &FeedSnapshot, read: &FeedRead<'_>, now: Timestamp) {
         // An unknown event without an attendee or in the past is not reported.
-        let is_new = |(id, occurrence): &(&String, &FeedOccurrence)| {
+        let is_new = |(id, IdentifiedOccurrence { occurrence, .. }): &(&String, &IdentifiedOccurrence<'_>)| {
             !snapshot.occurrences.contains_key(*id) && occurrence.attendee.is_ok() && occurrence.start > now
         };
-        let mut new: Vec<_> = feed.occurrences.iter().filter(is_new).collect();
+        let mut new: Vec<_> = read.occurrences.iter().filter(is_new).collect();
         if snapshot.read_at.is_some() && !snapshot.accept_next_read {
             let left = self.rule.new_per_day.saturating_sub(snapshot.recent_new_count(now));
             let left = usize::try_from(left).unwrap_or(usize::MAX);
-            new.sort_by_key(|(_, occurrence)| occurrence.start);
+            new.sort_by_key(|(_, identified)| identified.occurrence.start);
             changes.waiting_count = new.len().saturating_sub(left);
             new.truncate(left);
             changes.new_count = u32::try_from(new.len()).unwrap_or(u32::MAX);
         }
-        for (id, occurrence) in new {
-            let (in_progress, change) = self.build_change(id, occurrence, None, now);
+        for (id, identified) in new {
+            let (in_progress, change) = self.build_change(id, *identified, None, now);
             changes.pending.insert(id.clone(), in_progress);
             changes.changes.push(change);
         }
@@ -285,16 +318,21 @@ impl FeedOrigin<'_> {
     fn build_change(
         &self,
         id: &str,
-        occurrence: &FeedOccurrence,
+        identified: IdentifiedOccurrence<'_>,
         known: Option<&KnownOccurrence>,
         now: Timestamp,
     ) -> (KnownOccurrence, FeedChange) {
-        let next_known = known_after_report(occurrence);
+        let next_known = known_after_report(id, identified);
+        let occurrence = identified.occurrence;
         // After an interruption the occurrence still counts as upcoming if it was upcoming before.
         // So the next read searches for it in and outside the window.
         let start = known.map_or(next_known.start, |known| known.start.max(next_known.start));
-        let in_progress =
-            KnownOccurrence { start, fingerprint: None, cancelled: known.is_some_and(|known| known.cancelled) };
+        let in_progress = KnownOccurrence {
+            start,
+            fingerprint: None,
+            cancelled: known.is_some_and(|known| known.cancelled),
+            ..next_known.clone()
+        };
         let report = self.build_report(id, occurrence.status, Some(build_details(occurrence)), now);
         (in_progress, FeedChange { id: id.to_owned(), report, next_known: Some(next_known) })
     }
@@ -314,7 +352,7 @@ impl FeedOrigin<'_> {
             details,
             as_of: now,
             delivery: format!("feed:{}", self.name),
-            attendees_unchanged: false,
+            left_out: LeftOutAttendees::Leave,
             previous: None,
         }
     }
@@ -328,20 +366,6 @@ fn build_details(occurrence: &FeedOccurrence) -> AppointmentDetails {
         title: occurrence.title.clone(),
         place: occurrence.place.clone(),
     }
-}
-
-/// The fingerprint of all facts in the report of an occurrence.
-fn compute_fingerprint(occurrence: &FeedOccurrence) -> FactsFingerprint {
-    let attendee = occurrence.attendee.as_ref().ok();
-    FactsFingerprint::of_facts(&[
-        Some(occurrence.status.name()),
-        Some(&occurrence.start.to_string()),
-        Some(&occurrence.zone),
-        attendee.map(|attendee| attendee.phone.expose()),
-        attendee.and_then(|attendee| attendee.name.as_deref()),
-        occurrence.title.as_deref(),
-        occurrence.place.as_deref(),
-    ])
 }
 
 #[cfg(test)]
