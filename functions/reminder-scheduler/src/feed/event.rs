@@ -60,6 +60,10 @@ const READ_PROPERTIES: [&str; 18] = [
     BUSY_STATUS_PROPERTY,
 ];
 
+/// The properties that [`IcsEvent::read_line`] reads, and not the library.
+const TIME_PROPERTIES: [&str; 8] =
+    ["DTSTART", "RECURRENCE-ID", "RRULE", "EXRULE", "RDATE", "EXDATE", "DTSTAMP", "LAST-MODIFIED"];
+
 /// Exchange writes a whole-day event from midnight to midnight and marks it with this property.
 const ALL_DAY_PROPERTY: &str = "X-MICROSOFT-CDO-ALLDAYEVENT";
 /// A published calendar of Outlook names no organizers. An invitation that its owner has not
@@ -152,7 +156,10 @@ impl<'a> EventParser<'a> {
 
     /// Parses the lines of one event. `part` is its place in the body.
     pub(super) fn parse_event(&self, lines: &str, part: &EventPart) -> Result<IcsEvent, SkippedEvent> {
-        let component = parse_component(lines).ok_or(SkippedEvent::Unparsed(IcsEventError::InvalidUid))?;
+        // The library reads no time: a quote that is not closed would swallow the lines behind it.
+        let is_other = |line: &&str| !TIME_PROPERTIES.iter().any(|name| is_property(line, name));
+        let others: String = lines.lines().filter(is_other).flat_map(|line| [line, "\n"]).collect();
+        let component = parse_component(&others).ok_or(SkippedEvent::Unparsed(IcsEventError::InvalidUid))?;
         let event = self.build_event(&component, lines, part);
         if let Some(organizer) = self.owner.find_foreign_organizer(&component) {
             let looks_like_appointment = event.is_ok_and(|event| self.looks_like_appointment(&event));
@@ -311,9 +318,13 @@ fn parse_seconds(line: &str) -> Option<i64> {
     Offset::UTC.to_timestamp(time.local()).ok().map(Timestamp::as_second)
 }
 
+fn is_property(line: &str, name: &str) -> bool {
+    text_lines::property_name(line).eq_ignore_ascii_case(name)
+}
+
 /// Whether a property has this value. Of several, the last counts.
 fn has_value(lines: &str, property: &str, value: &str) -> bool {
-    let line = lines.lines().rfind(|line| text_lines::property_name(line).eq_ignore_ascii_case(property));
+    let line = lines.lines().rfind(|line| is_property(line, property));
     line.is_some_and(|line| text_lines::property_value(line).eq_ignore_ascii_case(value))
 }
 

@@ -368,6 +368,13 @@ fn an_invitation_of_another_organizer_is_not_an_appointment() {
 }
 
 #[test]
+fn a_quote_that_is_not_closed_hides_no_organizer() {
+    let feed =
+        read_of_anna("clinic", "DTSTART;TZID=\"Asia/Jerusalem:20261124T103000|ORGANIZER:mailto:eve@evil.example", ANNA);
+    assert!(feed.is_foreign("a") && feed.occurrences.is_empty());
+}
+
+#[test]
 fn the_owner_is_known_from_the_address_or_the_name_of_the_calendar_or_not_at_all() {
     let invited = "ORGANIZER:mailto:anna@clinic.example";
     assert_eq!(read_of_anna("clinic", invited, None).occurrences.len(), 0);
