@@ -461,14 +461,8 @@ impl<'a> SeriesReader<'a> {
         if self.phones.len() >= MAX_KEPT_PHONES {
             self.phones.clear();
         }
-        let phone = match self.phones.get(written) {
-            Some(phone) => phone.clone(),
-            None => {
-                let phone = written.parse(self.country, self.config.phones);
-                self.phones.insert(written.clone(), phone.clone());
-                phone
-            }
-        };
+        let (country, rule) = (self.country, self.config.phones);
+        let phone = self.phones.entry(written.clone()).or_insert_with(|| written.parse(country, rule)).clone();
         Ok(Attendee { phone: phone?, name: event.texts.person.clone(), locale: None, zone: None })
     }
 

@@ -130,8 +130,8 @@ fn parse_first_number(
     whole.or_else(|error| {
         // A second number usually begins with a zero.
         let begins_number = |end: &&usize| text[**end..].trim_start().starts_with('0');
-        let shorter = ends.iter().rev().filter(begins_number).chain(ends.iter().rev());
-        shorter.filter_map(|end| parse(&text[..*end]).ok()).next().ok_or(error)
+        let mut shorter = ends.iter().rev().filter(begins_number).chain(ends.iter().rev());
+        shorter.find_map(|end| parse(&text[..*end]).ok()).ok_or(error)
     })
 }
 
