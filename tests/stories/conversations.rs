@@ -466,6 +466,7 @@ async fn a_customer_that_was_deleted_in_a_crm_is_made_again_and_no_entry_is_refu
     for (crm, id) in ["hub", "pipe", "zoho"].into_iter().zip(&first) {
         crms.remove_person(crm, id).unwrap();
     }
+    world.advance_time(SignedDuration::from_mins(11));
     write_from_phone(&world, NOA_PHONE, "Are you there?");
     settle_line_events(&world).await;
     assert_each_message_once(&world, &ALL_CRM_NAMES);
@@ -474,6 +475,13 @@ async fn a_customer_that_was_deleted_in_a_crm_is_made_again_and_no_entry_is_refu
         assert!(people.len() == 1 && people[0].id != *id, "{crm}: {people:?}");
         assert_eq!(crms.entries(crm)[1].person.as_ref(), Some(&people[0].id), "{crm}");
     }
+    // An entry that is refused for another reason makes no second contact, though the search lags.
+    // An instance that knows only the first contact tries that one before.
+    crms.set_search_lag(60_000);
+    world.stack.fakes().fail_next(FakeService::Crm("hubspot"), FakeFault::Status(400), 2);
+    write_from_phone(&world, NOA_PHONE, "Still there?");
+    settle_line_events(&world).await;
+    assert_eq!((crms.people("hub").len(), entry_counts(&world, "hub").len()), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,18 @@
 //! Writes an entry into a CRM, with the person that it belongs to.
 
+use jiff::SignedDuration;
 use tellonce_core::{clock::Clock, hash::sha256_hex, ledger::Ledger};
 
-use super::person_ids::PersonIds;
+use super::person_ids::{CrmPerson, PersonIds};
 use crate::{
     api_client::ApiError,
     crm::{CrmClient, CrmEntry},
     record_store::ItemKey,
     task::AttemptOutcome,
 };
+
+/// A search finds a new person after this time at the latest.
+const MAX_SEARCH_LAG: SignedDuration = SignedDuration::from_mins(10);
 
 /// What the writing of an entry may touch.
 pub(super) struct EntryWriter<'a> {
@@ -32,17 +36,30 @@ impl EntryWriter<'_> {
         let account = format!("{:?} {}", self.client.kind, self.client.credential.expose());
         let account = sha256_hex(account.as_bytes(), 4);
         let key = ItemKey::new(contact, format!("{}-{account}", self.queue));
-        let mut refusal = None;
-        if let Some(person) = self.person_ids.load(&key).await {
-            match self.write_entry(Some(&person), entry).await {
-                // A user of the CRM deleted or merged the person. Some CRMs refuse the entry then,
-                // with a code that they use for wrong requests, too.
-                Err(ApiError::Gone) => {}
-                Err(error @ ApiError::Refused { .. }) => refusal = Some((person, error)),
+        let now = self.clock.now();
+        let mut failed: Option<(CrmPerson, ApiError)> = None;
+        // Another instance may have saved a newer id.
+        for from_table in [false, true] {
+            let Some(person) = self.person_ids.load(&key, from_table).await else { break };
+            if failed.as_ref().is_some_and(|(tried, _)| tried.id == person.id) {
+                break;
+            }
+            match self.write_entry(Some(&person.id), entry).await {
+                Err(error @ (ApiError::Gone | ApiError::Refused { .. })) => failed = Some((person, error)),
                 result => return result.map(AttemptOutcome::Done),
             }
         }
-        let now = self.clock.now();
+        // A user of the CRM deleted or merged the person. Some CRMs refuse the entry then with the
+        // code of a wrong request. A new person may only be missing in the search.
+        let refusal = match failed {
+            Some((person, error @ ApiError::Refused { .. })) => {
+                if now.duration_since(person.saved_at) <= MAX_SEARCH_LAG {
+                    return Err(error);
+                }
+                Some((person.id, error))
+            }
+            _ => None,
+        };
         let Some(person) = self.client.find_or_create_person(&entry.phone, entry.name.as_deref(), now).await? else {
             return Ok(AttemptOutcome::Skipped("the CRM has no person with this number, and `unknown` is `skip`"));
         };
