@@ -666,7 +666,10 @@ fn an_event_without_a_usable_uid_is_alone() {
     assert_eq!(feed.foreign_appointment_count(), 1);
     let unreadable = calendar_ics(&event_ics("", "DTSTART:tomorrow"));
     let error = parse_as("clinic", unreadable.as_bytes(), winter_window(), &[]).unwrap_err();
-    assert_eq!(error.to_string(), "none of 1 events could be parsed: `without-uid` (time in DTSTART could not be parsed)");
+    assert_eq!(
+        error.to_string(),
+        "none of 1 events could be parsed: `without-uid` (time in DTSTART could not be parsed)"
+    );
 }
 
 #[test]

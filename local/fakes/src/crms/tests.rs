@@ -436,7 +436,7 @@ async fn a_sheet_accepts_raw_rows_and_returns_a_column_of_them() {
 async fn a_webhook_accepts_a_signed_call_once_and_counts_its_repeats() {
     let served = start_fixture().await;
     let body = json!({"type": "conversation.message", "timestamp": "2026-11-19T10:00:00Z", "data": {
-        "id": "main:1", "line": "main", "conversation_id": null, "customer": {"phone": PHONE, "name": null},
+        "id": "main:1", "line": "main", "conversation_id": null, "customer": {"phone": PHONE, "private_id": null, "name": null},
         "message": {"direction": "in", "kind": "text", "sent_at": "2026-11-19T10:00:00Z", "text": "Hi"},
     }});
     let call = async |id: &str, secret: &str, body: &Value| {

@@ -123,22 +123,23 @@ async fn the_fakes_for_crms_and_the_team_respond_before_the_gateway() {
     let client = dir.path().join("clients/demo");
     let config = "client = \"demo\"\n[crms.hub]\nkind = \"hubspot\"\n[targets.team]\nkind = \"slack\"\n";
     std::fs::write(client.join("client.toml"), config).unwrap();
-    let secrets = r#"{"tellonce/demo/crms/hub": "hub-token", "tellonce/demo/targets/team": "https://hooks.slack.com/services/a/b"}"#;
+    let secrets = r#"{"tellonce/demo/crms/hub": "hub-token", "tellonce/demo/targets/team": "https://hooks.slack.com/services/a/b/c"}"#;
     std::fs::write(client.join("secrets.json"), secrets).unwrap();
     let stack = LocalStack::start(test_options(&dir)).await.unwrap();
     let contacts = format!("{}/crm/v3/objects/contacts", stack.gateway_url());
-    let made =
-        stack.provider().http().post(&contacts).bearer_auth("hub-token").body(r#"{"properties": {"phone": "1"}}"#);
+    let contact = serde_json::json!({ "properties": { "phone": "+972545550199" }, "associations": [] });
+    let made = stack.provider().http().post(&contacts).bearer_auth("hub-token").json(&contact);
     assert_eq!(made.send().await.unwrap().status(), 201);
     assert_eq!((stack.crms().names_and_services().len(), stack.crms().people("hub").len()), (1, 1));
-    assert_eq!(post_json(&stack, "/services/a/b", "{\"text\": \"Noa waits\"}").await.0, 200);
+    assert_eq!(post_json(&stack, "/services/a/b/c", "{\"text\": \"Noa waits\"}").await.0, 200);
     assert_eq!(stack.team().alerts()[0].target, "team");
     stack.fakes().fail_next(
         tellonce_fakes::services::FakeService::Target("slack"),
         tellonce_fakes::services::FakeFault::DroppedAfter,
         1,
     );
-    let cut = stack.provider().http().post(format!("{}/services/a/b", stack.gateway_url())).body("{\"text\": \"x\"}");
+    let url = format!("{}/services/a/b/c", stack.gateway_url());
+    let cut = stack.provider().http().post(url).json(&serde_json::json!({ "text": "x" }));
     assert!(cut.send().await.is_err());
     assert_eq!(stack.team().alerts().len(), 2);
     assert!(stack.provider().webhooks().is_empty(), "no line takes events");
