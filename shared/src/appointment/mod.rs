@@ -237,7 +237,7 @@ pub enum LeftOutAttendees {
     /// They still take part, because the report does not say who takes part.
     Stay,
     /// Those with one of these names still take part, because the report names them without a
-    /// number. So does a known attendee without a name.
+    /// number. So does the only known attendee without a name, if a name is left.
     StayIfNamed(Vec<String>),
 }
 
@@ -252,16 +252,25 @@ impl fmt::Debug for LeftOutAttendees {
 }
 
 impl LeftOutAttendees {
-    /// Whether a known attendee whom the details leave out still takes part.
-    fn keeps(&self, attendee: &Attendee) -> bool {
-        match (self, &attendee.name) {
-            (Self::Leave, _) => false,
-            (Self::Stay, _) | (Self::StayIfNamed(_), None) => true,
-            (Self::StayIfNamed(names), Some(known)) => {
-                let words =
-                    |name: &str| truncate_text(name).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
-                names.iter().any(|name| words(name) == words(known))
-            }
+    /// Takes the seats of those who no longer take part, if the details leave them out.
+    fn leave(&self, seats: &mut [AttendeeEntry]) {
+        let words = |name: &str| truncate_text(name).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
+        let Self::StayIfNamed(names) = self else {
+            seats.iter_mut().for_each(|seat| seat.attending &= *self == Self::Stay);
+            return;
+        };
+        let names: Vec<_> = names.iter().map(|name| words(name)).collect();
+        for seat in &mut *seats {
+            seat.attending &= seat.attendee.name.as_deref().is_none_or(|known| names.contains(&words(known)));
+        }
+        let is_known = |name: &Vec<String>| {
+            let mut known = seats.iter().filter(|seat| seat.attending).filter_map(|seat| seat.attendee.name.as_deref());
+            known.any(|known| words(known) == *name)
+        };
+        let is_nameless = |seat: &AttendeeEntry| seat.attending && seat.attendee.name.is_none();
+        let stays = !names.iter().all(is_known) && seats.iter().filter(|seat| is_nameless(seat)).count() == 1;
+        for seat in seats.iter_mut().filter(|seat| is_nameless(seat)) {
+            seat.attending = stays;
         }
     }
 }
@@ -419,9 +428,10 @@ impl Appointment {
             new.inherit_outcomes(older);
         }
         if let Some(details) = details {
-            let older = report.previous.iter().flat_map(|older| &older.attendees);
-            let staying = older.filter(|entry| entry.attending && report.left_out.keeps(&entry.attendee));
-            let people = staying.map(|entry| &entry.attendee).chain(&details.attendees).cloned();
+            let mut older: Vec<_> = report.previous.iter().flat_map(|older| older.attendees.clone()).collect();
+            report.left_out.leave(&mut older);
+            let staying = older.into_iter().filter(|entry| entry.attending).map(|entry| entry.attendee);
+            let people = staying.chain(details.attendees.iter().cloned());
             new.set_attendees(&people.collect::<Vec<_>>(), &LeftOutAttendees::Leave);
         }
         new
@@ -455,9 +465,7 @@ impl Appointment {
     /// Gives every attendee a seat. A known attendee keeps the number, and the seat of a former
     /// attendee stays empty.
     fn set_attendees(&mut self, attendees: &[Attendee], left_out: &LeftOutAttendees) {
-        for entry in &mut self.attendees {
-            entry.attending &= left_out.keeps(&entry.attendee);
-        }
+        left_out.leave(&mut self.attendees);
         for attendee in attendees {
             let attendee = Attendee { name: attendee.name.as_deref().map(truncate_text), ..attendee.clone() };
             match self.attendees.iter_mut().find(|entry| entry.attendee.phone.is_same_contact(&attendee.phone)) {

@@ -264,6 +264,22 @@ fn attending_phones(appointment: &Appointment) -> Vec<&str> {
 }
 
 #[test]
+fn an_attendee_without_a_name_stays_only_as_the_person_whose_name_is_left() {
+    let mut asked = build_report(AppointmentStatus::Unconfirmed, Some(48), 1, &[NOA, ADI]);
+    let attendees = &mut asked.details.as_mut().unwrap().attendees;
+    attendees[0].name = None;
+    attendees[1].name = Some("Adi Sela".into());
+    let known = expect_updated(Appointment::apply_report(None, &asked, at_hour(3)));
+    let after = |names: &[&str]| {
+        let report = report_without_numbers(names, &[]);
+        expect_updated(Appointment::apply_report(Some(&known), &report, at_hour(3)))
+    };
+    assert_eq!(attending_phones(&after(&["Adi Sela"])), [ADI], "the other one left");
+    assert_eq!(attending_phones(&after(&["Adi Sela", "Noa Levi"])), [NOA, ADI]);
+    assert_eq!(attending_phones(&after(&["Noa Levi"])), [NOA]);
+}
+
+#[test]
 fn a_later_report_without_a_number_keeps_the_known_number_of_the_same_person_only() {
     let mut asked = build_report(AppointmentStatus::Unconfirmed, Some(48), 1, &[NOA, ADI]);
     asked.details.as_mut().unwrap().attendees[1].name = Some("Adi  Sela".into());

@@ -167,7 +167,7 @@ impl FeedOccurrence {
             Some(self.status.name()),
             Some(&self.start.to_string()),
             Some(&self.zone),
-            attendee.map(|attendee| attendee.phone.expose()),
+            attendee.map(|attendee| attendee.phone.canonical()).as_deref(),
             attendee.and_then(|attendee| attendee.name.as_deref()),
             self.title.as_deref(),
             self.place.as_deref(),
@@ -177,7 +177,7 @@ impl FeedOccurrence {
     /// The fingerprint of its attendee's number.
     pub(super) fn person(&self) -> Option<FactsFingerprint> {
         let attendee = self.attendee.as_ref().ok()?;
-        Some(FactsFingerprint::of_facts(&[Some(attendee.phone.expose())]))
+        Some(FactsFingerprint::of_facts(&[Some(&attendee.phone.canonical())]))
     }
 
     /// Inserts it under an id, or under a further one if another person's occurrence has that id. A

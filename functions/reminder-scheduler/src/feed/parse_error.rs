@@ -117,4 +117,7 @@ pub enum IgnoredEvent {
     /// It replaces a time of its series that the series does not have.
     #[error("it replaces a time that its series does not have")]
     StaleException,
+    /// It replaces a time of its series that the series excludes.
+    #[error("it replaces a time that its series excludes")]
+    ExcludedTime,
 }

@@ -51,19 +51,26 @@ pub(super) struct EventGroup {
 
 impl EventGroup {
     /// Groups the events of a `UID`, in the order of the body. `phone_of` reads an event's number.
-    pub(super) fn new(events: Vec<IcsEvent>, mut phone_of: impl FnMut(&IcsEvent) -> Option<Phone>) -> Self {
+    /// `are_known` says that several of them are known as appointments of their own.
+    pub(super) fn new(
+        events: Vec<IcsEvent>,
+        are_known: bool,
+        mut phone_of: impl FnMut(&IcsEvent) -> Option<Phone>,
+    ) -> Self {
         let (exceptions, masters): (Vec<_>, Vec<_>) = events.into_iter().partition(|it| it.recurrence_slot.is_some());
         let mut masters: Vec<_> = masters.into_iter().map(|event| (phone_of(&event), event)).collect();
-        let is_history = is_history(&masters);
+        let are_revisions = !are_known && are_revisions(&masters);
         masters.sort_by_key(|(_, event)| Reverse(event.rank));
         let mut group = Self { masters: Vec::new(), exceptions, older: Vec::new() };
         let mut kept: Vec<Option<Phone>> = Vec::new();
         for (phone, event) in masters {
-            let is_same = |(other, known): (&IcsEvent, &Option<Phone>)| other.start == event.start && *known == phone;
+            let is_same = |(other, known): (&IcsEvent, &Option<Phone>)| {
+                other.start == event.start && is_same_person(known.as_ref(), phone.as_ref())
+            };
             if group.masters.iter().zip(&kept).any(is_same) {
                 continue;
             }
-            if is_history && !group.masters.is_empty() {
+            if are_revisions && !group.masters.is_empty() {
                 group.older.push(event);
             } else {
                 group.masters.push(event);
@@ -75,9 +82,10 @@ impl EventGroup {
 }
 
 /// Whether these events, in the order of the body, are the revisions of one event. Their `SEQUENCE`
-/// rises or falls from event to event. If it stays, `DTSTAMP` or `LAST-MODIFIED` do so, and each
-/// revision has the start or the number of another one.
-fn is_history(events: &[(Option<Phone>, IcsEvent)]) -> bool {
+/// rises or falls from event to event, and each has the start or the number of every other one. If
+/// `SEQUENCE` stays, `DTSTAMP` or `LAST-MODIFIED` rise or fall. Then three starts are not three
+/// revisions but a series that was written out.
+fn are_revisions(events: &[(Option<Phone>, IcsEvent)]) -> bool {
     let is_monotone = |compare: &dyn Fn(EventRevision, EventRevision) -> Ordering| {
         let mut steps = events.windows(2).map(|pair| match pair {
             [(_, one), (_, next)] => compare(one.revision(), next.revision()),
@@ -86,13 +94,23 @@ fn is_history(events: &[(Option<Phone>, IcsEvent)]) -> bool {
         let first = steps.next().unwrap_or(Ordering::Less);
         first != Ordering::Equal && steps.all(|step| step == first)
     };
-    let shares_a_fact = || {
-        let is_linked = |(phone, event): &(Option<Phone>, IcsEvent)| {
-            let links = events.iter().filter(|(other, it)| other == phone || it.start == event.start);
-            links.count() == events.len()
-        };
-        events.iter().all(is_linked)
+    let shares_a_fact = |(phone, event): &(Option<Phone>, IcsEvent)| {
+        events.iter().all(|(other, it)| is_same_person(other.as_ref(), phone.as_ref()) || it.start == event.start)
     };
-    is_monotone(&|one, next| one.sequence.cmp(&next.sequence))
-        || (is_monotone(&|one, next| one.cmp(&next)) && shares_a_fact())
+    let has_two_starts = || {
+        let mut starts = events.iter().map(|(_, event)| &event.start);
+        let first = starts.next();
+        let second = starts.clone().find(|start| Some(*start) != first);
+        starts.all(|start| Some(start) == first || Some(start) == second)
+    };
+    let is_in_order = is_monotone(&|one, next| one.sequence.cmp(&next.sequence))
+        || (is_monotone(&|one, next| one.cmp(&next)) && has_two_starts());
+    is_in_order && events.iter().all(shares_a_fact)
+}
+
+fn is_same_person(one: Option<&Phone>, other: Option<&Phone>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same_contact(other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }

@@ -160,8 +160,9 @@ impl<'a> SeriesReader<'a> {
         events: Vec<IcsEvent>,
     ) -> Result<BTreeMap<String, FeedOccurrence>, IcsEventError> {
         self.budget.start_unit();
+        let are_known = self.are_known_appointments(uid, &events);
         let phone_of = |event: &IcsEvent| self.parse_attendee(event).ok().map(|attendee| attendee.phone);
-        let EventGroup { masters, exceptions, older } = EventGroup::new(events, phone_of);
+        let EventGroup { masters, exceptions, older } = EventGroup::new(events, are_known, phone_of);
         let mut found = BTreeMap::new();
         if masters.len() > 1 {
             if !exceptions.is_empty() {
@@ -182,6 +183,18 @@ impl<'a> SeriesReader<'a> {
             self.standing_uids.insert(uid.to_owned());
         }
         Ok(found)
+    }
+
+    /// Whether several events of one `UID` are known as appointments of their own.
+    fn are_known_appointments(&mut self, uid: &str, events: &[IcsEvent]) -> bool {
+        let mut known = BTreeSet::new();
+        for event in events.iter().filter(|event| event.recurrence_slot.is_none() && !event.recurs()) {
+            let Some(IcsTime::Time { local, time_zone }) = &event.start else { continue };
+            let zone = self.zones.resolve(time_zone, event.calendar).ok();
+            let id = zone.and_then(|zone| zone.to_instant(*local)).map(|at| SeriesSlot::At(at).occurrence_id(uid));
+            known.extend(id.filter(|id| self.known.contains(id)));
+        }
+        known.len() > 1
     }
 
     /// The occurrences of an event whose `UID` tells nothing.
@@ -226,7 +239,13 @@ impl<'a> SeriesReader<'a> {
             }
         }
         // An excluded slot stays excluded if an exception replaces it.
-        exceptions.retain(|slot, _| !excluded.contains(*slot, home.zone()));
+        let is_excluded = |slot: &SeriesSlot| excluded.contains(*slot, home.zone());
+        for (slot, event) in exceptions.extract_if(.., |slot, _| is_excluded(slot)) {
+            let start = self.exception_start(slot, &event, &home)?;
+            if start.is_some_and(|(at, _)| self.window.contains(at)) && !event.texts.phone.is_missing() {
+                self.ignore_event(uid, IgnoredEvent::ExcludedTime);
+            }
+        }
         self.insert_exceptions(found, uid, &home, &exceptions)
     }
 
@@ -270,8 +289,9 @@ impl<'a> SeriesReader<'a> {
             }
         }
         for (at, _) in &checked {
-            wide.from = wide.from.min(*at);
-            wide.until = wide.until.max(at.checked_add(SignedDuration::from_secs(1)).unwrap_or(*at));
+            // The rule gives another local time than the slot's if the clocks skip it.
+            wide.from = wide.from.min(at.checked_sub(ZONE_MARGIN).unwrap_or(Timestamp::MIN));
+            wide.until = wide.until.max(at.checked_add(ZONE_MARGIN).unwrap_or(Timestamp::MAX));
         }
         let slots = self.collect_slots(master, *start, zone, wide)?;
         let is_excluded = |at: &Timestamp| excluded.contains(SeriesSlot::At(*at), Some(zone));

@@ -599,8 +599,9 @@ fn an_exception_counts_only_for_a_time_that_its_series_has() {
         ("RECURRENCE-ID:20261109T060000Z|DTSTART:20261109T110000Z|STATUS:CANCELLED", true),
         ("RECURRENCE-ID:20261130T070000Z|DTSTART:20261130T110000Z", true),
         ("RECURRENCE-ID;RANGE=THISANDFUTURE:20261109T060000Z|DTSTART:20261109T110000Z", true),
-        // Excluded is excluded.
-        ("RECURRENCE-ID:20261116T070000Z|DTSTART:20261117T110000Z", false),
+        // Excluded is excluded, but somebody may expect it.
+        ("RECURRENCE-ID:20261116T070000Z|DTSTART:20261117T110000Z", true),
+        ("RECURRENCE-ID:20261116T070000Z|DTSTART:20270117T110000Z", false),
         // Outside the window.
         ("RECURRENCE-ID:20261109T060000Z|DTSTART:20270109T110000Z", false),
     ] {
@@ -647,6 +648,15 @@ fn events_of_one_uid_are_revisions_or_appointments_of_their_own() {
     assert_eq!(count(&[event("24T08", noa, ""), event("24T08", dana, "")]), (2, 0));
     // Other people at other times are no revision, whenever they were stamped.
     assert_eq!(count(&[event("24T08", noa, early), event("25T08", dana, late)]), (2, 0));
+    assert_eq!(count(&[event("24T08", noa, "SEQUENCE:0"), event("25T08", dana, "SEQUENCE:1")]), (2, 0));
+    // A series that was written out, an event at a time.
+    let last = "DTSTAMP:20261103T000000Z";
+    assert_eq!(count(&[event("24T08", noa, early), event("25T08", noa, late), event("26T08", noa, last)]), (3, 0));
+    // Two that are known as appointments of their own stay, although the third is gone.
+    let body = event("24T08", noa, "SEQUENCE:1") + &event("25T08", noa, "SEQUENCE:0");
+    let known = ["a/20261124T080000Z", "a/20261125T080000Z"];
+    let feed = parse_as("clinic", calendar_ics(&body).as_bytes(), winter_window(), &known).unwrap();
+    assert_eq!((feed.occurrences.len(), feed.ignored_events.len()), (2, 0));
     // It is unclear whose time this one replaces.
     let shared =
         [event("24T08", noa, ""), event("24T08", dana, ""), event("25T08", noa, "RECURRENCE-ID:20261124T080000Z")];
@@ -1169,6 +1179,8 @@ fn hostile_bodies_end_quickly_in_a_clear_error() {
     let many = "BEGIN:VEVENT\nUID:1\nDTSTART:20200101T1\nEND:VEVENT\n".repeat(100_000);
     assert!(many.len() < MAX_BODY_BYTES);
     assert!(matches!(error(calendar_ics(&many)), FeedParseError::TooManyEvents(_)));
+    let colons = event_ics("a", &format!("DTSTART{}", ":a".repeat(30_000))).repeat(100);
+    assert!(matches!(error(calendar_ics(&colons)), FeedParseError::NoEventParsed(100, _)));
     let secondly = event_ics("a", "DTSTART:20261124T103000Z|RRULE:FREQ=SECONDLY");
     assert!(matches!(error(calendar_ics(&secondly)), FeedParseError::NoEventParsed(1, _)));
     let daily: String =

@@ -62,16 +62,25 @@ fn parse_item(item: &str, zone: Option<&str>, is_date: bool) -> Option<IcsTime> 
     Some(if is_date && is_midnight { IcsTime::Day(time.local().date()) } else { time })
 }
 
+/// The most colons up to the one before the value. The text behind each is read, so that many of
+/// them would take long.
+const MAX_COLONS: usize = 16;
+
 /// Splits a line into its name with parameters, and its value: at the first colon behind which
 /// there are only times.
 fn split_value(line: &str) -> Option<(&str, &str)> {
     // A quote that is not closed is a part of a name.
     let has_quotes = line.matches('"').count().is_multiple_of(2);
     let mut is_quoted = false;
+    let mut colons = 0;
     for (at, c) in line.char_indices() {
         is_quoted ^= c == '"' && has_quotes;
         if c != ':' || is_quoted {
             continue;
+        }
+        colons += 1;
+        if colons > MAX_COLONS {
+            return None;
         }
         let value = line.get(at + 1..)?;
         if items(value).all(|item| parse_item(item, None, false).is_some()) {

@@ -51,8 +51,8 @@ pub(super) fn is_dial_in(chars: &[char], label_line: usize, at: usize, length: u
     // A conference's number has a country code. A national number above a conference's codes is the
     // customer's.
     let is_national = number.iter().find(|c| c.is_numeric()) == Some(&'0') && !starts_with(number, "00");
-    has_code(rest)
-        || (!is_national && lines.next().is_some_and(|below| begins_with_any(below, &CODES)))
+    has_tones(rest)
+        || (!is_national && (has_code(rest) || lines.next().is_some_and(begins_with_code)))
         || line_above(chars, label_line).is_some_and(is_heading)
 }
 
@@ -61,11 +61,26 @@ fn is_heading(line: &[char]) -> bool {
     begins_with_any(line, &HEADINGS) && line.iter().filter(|c| c.is_numeric()).count() < MIN_NUMBER_DIGITS
 }
 
-/// Whether the rest of a number's line has the code of a conference: `,,123456#`, `PIN: 123456`.
+/// Whether the rest of a number's line has the tones of a code: `,,123456#`.
+fn has_tones(rest: &[char]) -> bool {
+    rest.windows(2).any(|signs| matches!(signs, [',', ',' | '*'])) && rest.contains(&'#')
+}
+
+/// Whether the rest of a number's line names the code of a conference: `PIN: 123456`.
 fn has_code(rest: &[char]) -> bool {
-    let has_tones = rest.windows(2).any(|signs| matches!(signs, [',', ',' | '*'])) && rest.contains(&'#');
     let mut parts = rest.split(|c| !c.is_alphabetic() && *c != ' ').map(trim_spaces);
-    has_tones || parts.any(|words| CODES.iter().any(|code| ends_with(words, code)))
+    parts.any(|words| CODES.iter().any(|code| ends_with(words, code)))
+}
+
+/// Whether a line is the code of a conference: `PIN: 123456#`, and not `PIN for the gate: 4455`.
+fn begins_with_code(line: &[char]) -> bool {
+    let line = &line[line.iter().take_while(|c| !c.is_alphanumeric()).count()..];
+    let is_code = |word: &&str| {
+        let behind = line.get(word.chars().count()..).unwrap_or_default();
+        let next = behind.iter().find(|c| **c != ' ');
+        starts_with(line, word) && next.is_some_and(|c| matches!(c, ':' | '#' | '：' | '=' | '/') || c.is_numeric())
+    };
+    CODES.iter().any(|word| is_code(&word))
 }
 
 fn trim_spaces(chars: &[char]) -> &[char] {

@@ -236,7 +236,14 @@ fn the_number_of_a_conference_is_no_customers() {
         assert_eq!(number(&format!("{text}\n\nPhone: {NOA}")), NOA, "{text}");
         assert_eq!(number(&format!("Phone: {NOA}\n{text}")), NOA, "{text}");
     }
-    assert_eq!(number("Phone: 054-555-0199\nMeeting ID: 812 3456 7890"), NOA);
+    for text in [
+        "Phone: 054-555-0199\nMeeting ID: 812 3456 7890",
+        "Phone: 054-555-0199, gate PIN: 4455",
+        "Phone: +972 54-555-0199\nPIN for the gate: 4455",
+        "Phone: +972 54-555-0199\nPin board in the hall",
+    ] {
+        assert_eq!(number(text).replace("+972 ", "0"), NOA, "{text}");
+    }
 }
 
 #[test]
