@@ -275,6 +275,8 @@ impl IcsEvent {
     /// Reads a line if it holds times or a rule. [`TimeProperty`] says why the library does not.
     fn read_line(&mut self, line: &str) -> Result<(), IcsEventError> {
         match text_lines::property_name(line).to_ascii_uppercase().as_str() {
+            // Of two starts, none is certain.
+            "DTSTART" if self.start.is_some() => return Err(IcsEventError::InvalidTime("DTSTART")),
             "DTSTART" => self.start = Some(TimeProperty::parse_single(line, "DTSTART")?.0),
             "RECURRENCE-ID" => {
                 let (slot, range) = TimeProperty::parse_single(line, "RECURRENCE-ID")?;
@@ -285,6 +287,7 @@ impl IcsEvent {
                 };
                 self.recurrence_slot = Some(slot);
             }
+            "RRULE" if text_lines::property_value(line).trim().is_empty() => {}
             "RRULE" => self.rules.push(RecurrenceRule::parse(line)?),
             // EXRULE belongs to an older standard. Without it, excluded times would get reminders.
             "EXRULE" => return Err(IcsEventError::InvalidRule),

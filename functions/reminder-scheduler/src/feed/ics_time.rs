@@ -39,7 +39,8 @@ impl IcsTime {
     /// Parses a date, or a date with a time. `zone` is the `TZID` beside it. A zone in the text
     /// itself counts before it.
     pub(super) fn parse(written: &str, zone: Option<&str>) -> Option<Self> {
-        let (date, rest) = split_date(written.trim())?;
+        // A byte order mark may stand before a copied time.
+        let (date, rest) = split_date(written.trim().trim_start_matches('\u{feff}'))?;
         if rest.is_empty() {
             return Some(Self::Day(date));
         }

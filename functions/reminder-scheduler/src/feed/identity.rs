@@ -9,7 +9,9 @@
 //! 3. So is one with a known id and another start or number: it was changed.
 //! 4. So is one of a known `UID` with the number of a known occurrence that is missing, if it is at
 //!    most a week away: its series was moved.
-//! 5. Every other occurrence is new. If it repeats all facts of another occurrence under another
+//! 5. If the feed has no known `UID` any more, its calendar makes new ones. Then the only occurrence
+//!    of a person who misses one known occurrence, at most a week away, was moved.
+//! 6. Every other occurrence is new. If it repeats all facts of another occurrence under another
 //!    id, it is left out: the person is reminded once.
 //!
 //! An occurrence keeps the id under which it became known. The snapshot also holds the id that the
@@ -22,8 +24,8 @@ use tellonce_core::feed::{FactsFingerprint, KnownOccurrence};
 
 use super::occurrence::{FeedOccurrence, possible_uids};
 
-/// How far the times of a series may move for it to be a move.
-const MAX_SERIES_MOVE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How far the times of a series, or of a person's only occurrence, may move for it to be a move.
+const MAX_MOVE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// An occurrence of a read, under the id by which it is known.
 #[derive(Clone, Copy)]
@@ -46,8 +48,13 @@ pub(super) fn assign_ids<'f>(
     assignment.assign_own_ids(|_, _| true);
     assignment.assign_within_uids(|known, open| {
         let distance = known.start.duration_since(open.occurrence.start).abs();
-        known.start > now && distance <= MAX_SERIES_MOVE && open.person.is_some() && open.has_person_of(known)
+        known.start > now && distance <= MAX_MOVE && open.person.is_some() && open.has_person_of(known)
     });
+    let uids: HashSet<&str> = occurrences.values().map(|occurrence| occurrence.uid.as_str()).collect();
+    let has_uid = |id: &str| possible_uids(id).any(|uid| uids.contains(uid));
+    if !known.iter().any(|(id, known)| known.start > now && has_uid(known.id_in_feed(id))) {
+        assignment.assign_single_persons(now);
+    }
     assignment.finish()
 }
 
@@ -148,6 +155,29 @@ impl<'f, 'k> IdAssignment<'f, 'k> {
             let ids = by_uid.get_mut(open.occurrence.uid.as_str())?;
             let at = ids.iter().position(|id| free.get(id).is_some_and(|known| is_it(known, open)))?;
             Some(ids.remove(at))
+        });
+    }
+
+    /// Assigns the occurrences of persons with one open and one missing occurrence.
+    fn assign_single_persons(&mut self, now: Timestamp) {
+        let missing = self.free.iter().filter(|(_, known)| known.start > now && !known.cancelled);
+        let mut missing_by_person: BTreeMap<FactsFingerprint, Vec<&'k str>> = BTreeMap::new();
+        for (id, known) in missing {
+            if let Some(person) = known.person {
+                missing_by_person.entry(person).or_default().push(id);
+            }
+        }
+        let mut open_count: BTreeMap<FactsFingerprint, usize> = BTreeMap::new();
+        let upcoming = self.open.iter().filter(|open| open.occurrence.start > now);
+        for person in upcoming.filter_map(|open| open.person) {
+            *open_count.entry(person).or_default() += 1;
+        }
+        self.assign(|free, open| {
+            let is_single = |person: &FactsFingerprint| open_count.get(person) == Some(&1);
+            let person = open.person.filter(|person| open.occurrence.start > now && is_single(person))?;
+            let [id] = missing_by_person.get(&person)?.as_slice() else { return None };
+            let distance = free.get(id)?.start.duration_since(open.occurrence.start).abs();
+            (distance <= MAX_MOVE).then_some(*id)
         });
     }
 

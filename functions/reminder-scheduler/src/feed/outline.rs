@@ -66,6 +66,8 @@ impl CalendarHeader {
     fn read_property(&mut self, line: RawLine<'_>) {
         let short_value = || {
             let value = String::from_utf8_lossy(line.value()).into_owned();
+            // Some programs write a name in quotes.
+            let value = value.trim().trim_matches('"').to_owned();
             (value.len() <= MAX_NAME_BYTES).then_some(value)
         };
         match line.name() {

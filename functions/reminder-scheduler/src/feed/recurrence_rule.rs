@@ -152,6 +152,8 @@ impl RuleText {
                 self.until = Some(IcsTime::parse(until, None).ok_or(IcsEventError::InvalidRule)?);
                 return Ok(());
             }
+            // An addition of a program, which says nothing about the times.
+            (name, _) if name.starts_with("X-") => return Ok(()),
             // The calendar that every rule without RSCALE has.
             ("RSCALE", "GREGORIAN" | "GREGORY") => return Ok(()),
             ("SKIP", skip) => {
@@ -203,7 +205,10 @@ impl RecurrenceRule {
     /// Parses the line of an `RRULE`.
     pub(super) fn parse(line: &str) -> Result<Self, IcsEventError> {
         let mut text = RuleText::default();
-        for part in text_lines::property_value(line).split(';').filter(|part| !part.trim().is_empty()) {
+        let rule = text_lines::property_value(line).trim();
+        // Some programs write the name of the property twice.
+        let rule = rule.strip_prefix("RRULE:").unwrap_or(rule);
+        for part in rule.split(';').filter(|part| !part.trim().is_empty()) {
             text.read_part(part)?;
         }
         text.validate()?;

@@ -32,6 +32,8 @@ use super::{
 
 /// How far one exception may move the slots behind it.
 const MAX_SHIFT: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// The last year of a date.
+const LAST_YEAR: i16 = 9999;
 /// More than the local times of any two places differ.
 const ZONE_MARGIN: SignedDuration = SignedDuration::from_hours(24);
 
@@ -516,9 +518,14 @@ impl<'a> SeriesReader<'a> {
             slots.insert(zone.to_instant(start).ok_or(IcsEventError::InvalidTime("DTSTART"))?, start);
         }
         for extra in &master.extra_times {
-            if let SeriesSlot::At(at) = self.resolve_slot(extra, Some(zone), master.calendar, "RDATE")? {
-                slots.entry(at).or_insert_with(|| zone.to_local(at));
-            }
+            let at = match self.resolve_slot(extra, Some(zone), master.calendar, "RDATE")? {
+                SeriesSlot::At(at) => at,
+                // Some calendars name a further time of a timed series by its day.
+                SeriesSlot::Day(date) => {
+                    zone.to_instant(date.to_datetime(start.time())).ok_or(IcsEventError::InvalidTime("RDATE"))?
+                }
+            };
+            slots.entry(at).or_insert_with(|| zone.to_local(at));
         }
         slots.retain(|at, _| wide.contains(*at));
         Ok(slots)
@@ -542,6 +549,10 @@ impl<'a> SeriesReader<'a> {
         zone: &EventZone,
         calendar: CalendarNumber,
     ) -> Result<Timestamp, IcsEventError> {
+        // `99991231T235959Z` means no end, and is later than every moment.
+        if until.local().year() == LAST_YEAR {
+            return Ok(Timestamp::MAX);
+        }
         match self.resolve_slot(until, Some(zone), calendar, "RRULE")? {
             SeriesSlot::At(at) => Ok(at),
             SeriesSlot::Day(date) => zone.to_instant(date.at(23, 59, 59, 0)).ok_or(IcsEventError::InvalidRule),
