@@ -250,6 +250,12 @@ impl Inbox {
         send_if_current(require_code(self.update_outcome(id, None), code)).await
     }
 
+    /// Replays a delivery if it has an outcome, whatever its code. Returns whether it did. A
+    /// delivery in progress has none.
+    pub async fn replay_processed_delivery(&self, id: &str) -> Result<bool, InboxError> {
+        send_if_current(self.update_outcome(id, None).condition_expression("attribute_exists(outcome)")).await
+    }
+
     /// Replaces the outcome of a delivery if it still has this code. Returns whether it did.
     pub async fn replace_outcome(
         &self,

@@ -475,17 +475,54 @@ async fn a_customer_that_was_deleted_in_a_crm_is_made_again_and_no_entry_is_refu
         assert!(people.len() == 1 && people[0].id != *id, "{crm}: {people:?}");
         assert_eq!(crms.entries(crm)[1].person.as_ref(), Some(&people[0].id), "{crm}");
     }
-    // An entry that is refused for another reason makes no second contact, though the search lags.
-    // An instance that knows only the first contact tries that one before.
-    crms.set_search_lag(60_000);
-    world.stack.fakes().fail_next(FakeService::Crm("hubspot"), FakeFault::Status(400), 2);
-    write_from_phone(&world, NOA_PHONE, "Still there?");
+    // So is one that was made a moment ago.
+    for crm in ["hub", "pipe", "zoho"] {
+        crms.remove_person(crm, &crms.people(crm)[0].id).unwrap();
+    }
+    write_from_phone(&world, NOA_PHONE, "And now?");
     settle_line_events(&world).await;
-    assert_eq!((crms.people("hub").len(), entry_counts(&world, "hub").len()), (1, 2));
+    assert_each_message_once(&world, &ALL_CRM_NAMES);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_costs_each_crm_one_request_and_a_new_customer_up_to_three_more() {
+async fn an_entry_that_a_crm_refuses_makes_no_second_customer() {
+    let world = start_world(&[CRMS_TOML]).await;
+    let (crms, fakes) = (world.stack.crms(), world.stack.fakes());
+    write_from_phone(&world, NOA_PHONE, "Hello");
+    settle_line_events(&world).await;
+    // A user gave the customer another number, so that no search finds the customer.
+    let other = json!("+972545550111");
+    let phones = json!([{"value": other, "primary": true, "label": "mobile"}]);
+    for (crm, field, value) in [("hub", "phone", &other), ("pipe", "phones", &phones), ("zoho", "Mobile", &other)] {
+        crms.change_person(crm, &crms.people(crm)[0].id, field, value).unwrap();
+    }
+    world.advance_time(SignedDuration::from_mins(30));
+    let kinds = ["hubspot", "pipedrive", "zoho"];
+    for crm in kinds {
+        fakes.fail_next(FakeService::Crm(crm), FakeFault::Status(400), 1);
+    }
+    write_from_phone(&world, NOA_PHONE, "A text that the CRM does not take");
+    settle_line_events(&world).await;
+    for crm in ["hub", "pipe", "zoho"] {
+        assert_eq!((crms.people(crm).len(), entry_counts(&world, crm).len()), (1, 1), "{crm}");
+    }
+    // The CRM may refuse to name the person as well.
+    for crm in kinds {
+        fakes.fail_next(FakeService::Crm(crm), FakeFault::Status(400), 2);
+    }
+    write_from_phone(&world, NOA_PHONE, "Another one");
+    settle_line_events(&world).await;
+    fakes.heal();
+    write_from_phone(&world, NOA_PHONE, "Thanks");
+    settle_line_events(&world).await;
+    for crm in ["hub", "pipe", "zoho"] {
+        assert_eq!((crms.people(crm).len(), entry_counts(&world, crm).len()), (1, 2), "{crm}");
+    }
+    assert_eq!(fakes.violations(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_costs_each_crm_one_request_and_a_new_customer_up_to_four_more() {
     let world = start_world(&[CRMS_TOML]).await;
     let fakes = world.stack.fakes();
     let crms = ["hubspot", "pipedrive", "zoho", "google-sheets", "webhook"];
@@ -499,6 +536,7 @@ async fn a_message_costs_each_crm_one_request_and_a_new_customer_up_to_three_mor
     assert_eq!(count_requests(NOA_PHONE).await, [3, 3, 5, 2, 1]);
     assert_eq!(count_requests(ADI_PHONE).await, [3, 3, 4, 1, 1]);
     assert_eq!(count_requests(NOA_PHONE).await, [1; 5], "the customer is known");
+    assert_eq!(count_requests("+5511987654321").await, [4, 4, 5, 1, 1], "a search for each form of the number");
 }
 
 #[tokio::test(flavor = "multi_thread")]

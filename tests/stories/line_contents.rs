@@ -1,5 +1,5 @@
-//! What a line event is about, and who its customer is: private ids in place of numbers, history
-//! after relinking, and events that no customer writes.
+//! What a line event is about, and who its customer is: private ids in place of numbers, old
+//! messages after relinking, and events that no customer writes.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -195,12 +195,12 @@ async fn both_forms_of_a_number_are_one_customer_and_the_message_goes_to_the_giv
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn history_after_relinking_alerts_no_team_and_opts_no_customer_out() {
+async fn old_messages_after_relinking_alert_no_team_and_opt_no_customer_out() {
     let world = start_world(&[CRMS_TOML, STRICT_TEAM_TOML]).await;
     let days_ago = |days: i64| world.now() - SignedDuration::from_hours(24 * days);
     let items = [
         text_item("old-1", days_ago(3).as_second(), "This is urgent"),
-        text_item("old-2", days_ago(2).as_millisecond(), "stop"),
+        text_item("old-2", days_ago(21).as_millisecond(), "stop"),
         text_item("old-3", days_ago(2).to_string(), "urgent, hello?"),
         text_item("old-4", days_ago(400).as_second(), "urgent"),
     ];
@@ -209,11 +209,13 @@ async fn history_after_relinking_alerts_no_team_and_opts_no_customer_out() {
     world.tick_conversations().await;
     assert_eq!(team_notifications(&world), Vec::new());
     assert_eq!((world.messages().len(), opt_out_count(&world)), (0, 0));
-    assert_eq!(world.delivery_outcome("main#d-1").as_deref(), Some("history"));
+    assert_eq!(world.delivery_outcome("main#d-1").as_deref(), Some("opt-out-not-applied"), "an operator decides");
     let outcome = world.delivery_outcome_text("main#d-1").unwrap();
-    assert!(outcome.contains("opt-out older than a day"), "{outcome}");
+    assert!(outcome.contains("opt-out older than a week"), "{outcome}");
+    deliver_items(&world, "d-0", &[text_item("old-5", days_ago(2).as_second(), "Hello")]).await;
+    assert_eq!(world.delivery_outcome("main#d-0").as_deref(), Some("old-message"));
     // The CRM has what it may not have yet, with its own dates.
-    let expected = ["old-1", "old-2", "old-3"].map(|id| (format!("main:{id}"), 1));
+    let expected = ["old-1", "old-2", "old-3", "old-5"].map(|id| (format!("main:{id}"), 1));
     assert_eq!(entry_counts(&world, "sheet"), expected.into());
     // What the customer writes now counts, and is not the first message.
     deliver_items(&world, "d-2", &[text_item("new-1", world.now().as_second(), "This is urgent")]).await;
@@ -221,6 +223,125 @@ async fn history_after_relinking_alerts_no_team_and_opts_no_customer_out() {
     world.advance_time(UNANSWERED_TIME);
     world.tick_conversations().await;
     assert_eq!(team_notifications(&world).len(), 3, "unanswered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_that_a_phone_reports_days_later_counts_from_when_it_was_written() {
+    let world = start_world(&[CRMS_TOML, STRICT_TEAM_TOML]).await;
+    let start = book_appointment(&world, NOA_PHONE).await;
+    let written_at = world.now() - SignedDuration::from_hours(25);
+    deliver_items(&world, "d-1", &[text_item("m1", written_at.as_second(), "Stop")]).await;
+    let rows = world.table_items("Ledger");
+    let opted_out: Vec<i64> = rows.iter().filter_map(|row| row.get("opted_out_at")?.as_i64()).collect();
+    assert_eq!(opted_out, [written_at.as_second() * 1000], "its own time");
+    assert_eq!(world.delivery_outcome("main#d-1").as_deref(), Some("old-message"));
+    assert_eq!((team_notifications(&world), world.messages().len()), (Vec::new(), 0), "all else stays as it was");
+    pass_all_reminders(&world, start).await;
+    assert_eq!(world.messages().len(), 0, "no reminder");
+    // An operator who opted the customer in since then counts more.
+    let opt_in = json!({ "opt_in": NOA_PHONE });
+    assert_eq!(world.stack.invoke("conversation-sync", &opt_in).await.unwrap(), json!({"changed": true}));
+    let before = (world.now() - SignedDuration::from_hours(24 * 6)).as_second();
+    deliver_items(&world, "d-2", &[text_item("m2", before, "stop")]).await;
+    assert_eq!(opt_out_count(&world), 0);
+    assert!(world.stack.failures().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_of_a_customer_without_a_number_or_a_private_id_is_shown_to_an_operator() {
+    let world = start_world(&[OPT_OUT_TOML]).await;
+    let named = json!({"chat_id": "noa.levi", "from": "noa.levi", "contactPhoneNumber": null});
+    let mut item = chat_item("m1", world.now().as_second(), &named);
+    item["text"] = json!({"body": "stop"});
+    deliver_items(&world, "d-1", &[item]).await;
+    assert_eq!(world.delivery_outcome("main#d-1").as_deref(), Some("opt-out-not-applied"));
+    assert_eq!(opt_out_count(&world), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_a_private_id_are_made_whatever_else_their_delivery_holds() {
+    let world = start_world(&[CRMS_TOML]).await;
+    let now = world.now().as_second();
+    let private = json!({
+        "chat_id": NOA_LID, "from": NOA_LID, "contactPhoneNumber": null, "text": {"body": "Hello"},
+        "conversationId": "conv_lid",
+    });
+    let private = |id: &str| chat_item(id, now, &private);
+    deliver_items(&world, "d-1", &[private("m1"), json!({"type": "text", "from_me": false})]).await;
+    deliver_items(&world, "d-2", &[private("m2")]).await;
+    assert_eq!(world.delivery_outcome("main#d-1").as_deref(), Some("quarantined"));
+    assert_eq!(world.delivery_outcome("main#d-2").as_deref(), Some("number-unknown"));
+    world.advance_time(SignedDuration::from_mins(30));
+    let both = chat_item("m3", now, &json!({"chat_id": NOA_LID, "from": NOA_LID, "text": {"body": "Hello"}}));
+    deliver_items(&world, "d-3", &[both]).await;
+    let expected = ["m1", "m2", "m3"].map(|id| (format!("main:{id}"), 1));
+    assert_eq!(entry_counts(&world, "sheet"), expected.into());
+    assert_eq!(world.delivery_outcome("main#d-1").as_deref(), Some("quarantined"), "the other item");
+    assert_eq!(world.delivery_outcome("main#d-2"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_without_a_conversation_id_has_one_conversation_before_and_after_the_number_is_known() {
+    for is_answered in [true, false] {
+        let world = start_world(&[CRMS_TOML, STRICT_TEAM_TOML]).await;
+        let now = world.now().as_second();
+        let without_id = |id: &str, at: i64, change: Value| {
+            let mut item = chat_item(id, at, &json!({"chat_id": NOA_LID, "from": NOA_LID, "text": {"body": "Hello"}}));
+            item.as_object_mut().unwrap().remove("conversationId");
+            for (name, value) in change.as_object().unwrap() {
+                item[name] = value.clone();
+            }
+            item
+        };
+        let private = |id: &str| without_id(id, now, json!({ "contactPhoneNumber": null }));
+        deliver_items(&world, "d-1", &[private("m1")]).await;
+        let alerts = team_notifications(&world).len();
+        assert_eq!(alerts, 2, "first message, after hours");
+        if is_answered {
+            // The team answers, and the line names both.
+            let answer = json!({"from_me": true, "from": "me", "to": NOA_LID, "text": {"body": "We are coming."}});
+            deliver_items(&world, "d-2", &[without_id("o1", now + 5, answer)]).await;
+            for _ in 0..3 {
+                world.advance_time(SignedDuration::from_mins(2));
+                world.tick_conversations().await;
+            }
+        } else {
+            // The customer writes again, and the line names both.
+            deliver_items(&world, "d-2", &[without_id("m2", now + 5, json!({}))]).await;
+        }
+        assert_eq!(world.delivery_outcome("main#d-1"), None, "processed again");
+        assert_eq!(team_notifications(&world).len(), alerts, "not alerted again");
+        world.advance_time(UNANSWERED_TIME);
+        world.tick_conversations().await;
+        assert_eq!(team_notifications(&world).len(), alerts + usize::from(!is_answered), "answered: {is_answered}");
+        world.advance_time(UNANSWERED_TIME);
+        world.tick_conversations().await;
+        assert_eq!(team_notifications(&world).len(), alerts + usize::from(!is_answered), "one alert for a wait");
+        let counts = entry_counts(&world, "sheet");
+        assert!(counts.len() == 2 && counts.values().all(|count| *count == 1), "{counts:?}");
+        assert!(world.stack.failures().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_an_unknown_type_without_a_text_alerts_the_team() {
+    for kind in ["ciphertext", "unsupported", "hologram"] {
+        let world = start_world(&[CRMS_TOML, STRICT_TEAM_TOML]).await;
+        let now = world.now().as_second();
+        deliver_items(&world, "d-1", &[chat_item("m1", now, &json!({ "type": kind }))]).await;
+        assert_eq!(world.delivery_outcome("main#d-1").as_deref(), Some("unknown-type"), "{kind}");
+        assert_eq!(team_notifications(&world).len(), 2, "first message, after hours: {kind}");
+        world.advance_time(UNANSWERED_TIME);
+        world.tick_conversations().await;
+        assert_eq!(team_notifications(&world).len(), 3, "unanswered: {kind}");
+    }
+    let world = start_world(&[STRICT_TEAM_TOML]).await;
+    let action = json!({"type": "action", "action": {"type": "levitate", "target": "m0"}});
+    deliver_items(&world, "d-1", &[chat_item("m1", world.now().as_second(), &action)]).await;
+    world.advance_time(UNANSWERED_TIME);
+    world.tick_conversations().await;
+    assert_eq!(team_notifications(&world), Vec::new());
+    assert_eq!(world.delivery_outcome("main#d-1").as_deref(), Some("not-written"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,8 +39,8 @@ pub(crate) fn plan_acknowledgement(
     alerts: &[Alert],
 ) -> Option<PendingAcknowledgement> {
     let message = received.message;
-    // Our own messages, edits, history and opt-outs get none. Without a conversation there is no
-    // place for it.
+    // Our own messages, edits, old messages and opt-outs get none. Without a conversation there is
+    // no place for it.
     if !message.is_customer_writing() || message.conversation_id.is_none() || is_opt_out(config, message) {
         return None;
     }

@@ -97,6 +97,8 @@ impl AlertSender<'_> {
                 let cooldown = self.config.escalations[*escalation].cooldown;
                 if let Some(trigger) = next.raise_alert(escalation, cooldown, MessageRef::new(&record.message_id, at)) {
                     let reason = format!("was not reached: `{}` could not be delivered", row.key);
+                    // Below the message, wherever its conversation is.
+                    let trigger = MessageRef { raised_in: None, ..trigger };
                     alerts.push(Alert { escalation: (*escalation).to_owned(), reason, trigger, since: at });
                 }
             }
@@ -150,6 +152,7 @@ impl AlertSender<'_> {
                 let Some(rule) = self.config.targets.get(target) else { continue };
                 // The names of escalations and targets hold no dot.
                 let message = sha256_hex(alert.trigger.message_id.as_bytes(), 8);
+                let subject = alert.trigger.raised_in.as_deref().unwrap_or(subject);
                 let key = ItemKey::new(subject, format!("notification.{}.{target}.{message}", alert.escalation));
                 let notification = Notification {
                     id: format!("notification_{}", sha256_hex(key.to_string().as_bytes(), 16)),

@@ -43,7 +43,7 @@ pub fn find_triggered_escalations<'a>(
     now: Timestamp,
 ) -> Vec<TriggeredEscalation<'a>> {
     // A message of the line itself asks for no help, and neither does a reaction or an old message.
-    if !message.has_current_text() {
+    if !message.may_alert() {
         return Vec::new();
     }
     let is_written = message.is_customer_writing();

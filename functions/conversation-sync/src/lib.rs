@@ -213,8 +213,8 @@ impl ConversationSync {
     }
 
     fn lid_contacts(&self) -> LidContacts<'_> {
-        let Dispatcher { ledger, clock, .. } = &self.dispatcher;
-        LidContacts { ledger, clock, store: &self.store, inbox: &self.inbox, known: &self.known_lids }
+        let Dispatcher { config, ledger, clock, .. } = &self.dispatcher;
+        LidContacts { config, ledger, clock, store: &self.store, inbox: &self.inbox, known: &self.known_lids }
     }
 
     fn operator(&self) -> SyncOperator<'_> {

@@ -6,8 +6,9 @@
 //! One row for each id keeps what is known ([`LidContact`]). Its key is a pseudonym.
 //!
 //! Until the number is known, the team is alerted as for any customer. An opt-out waits in the row,
-//! and so do the deliveries that led to no CRM entry. When the number is known, the opt-out is
-//! applied, and the deliveries are processed again.
+//! and so do the deliveries that led to no CRM entry, and the conversations that have no id of
+//! their own. When the number is known, the opt-out is applied, the conversations move to the
+//! number, and the deliveries are processed again.
 //!
 //! Events with a number and without a private id read and write nothing here.
 
@@ -19,6 +20,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tellonce_core::{
+    client_config::ClientConfig,
     clock::Clock,
     contact::{Lid, Phone},
     inbox::Inbox,
@@ -26,7 +28,7 @@ use tellonce_core::{
 };
 
 use crate::{
-    line_event_outcome::NUMBER_UNKNOWN,
+    conversation::Conversation,
     message_record::RECORD_QUEUE,
     record_store::{ItemKey, Persisted, RecordStore, RecordUpdate},
     sync_error::SyncError,
@@ -57,6 +59,9 @@ pub(crate) struct LidContact {
     opted_out_at: Option<Timestamp>,
     /// Deliveries that wait for the number, the oldest first.
     waiting: Vec<WaitingDelivery>,
+    /// The subjects of conversations whose key is the private id.
+    #[serde(default)]
+    conversations: Vec<String>,
     /// When the row last changed.
     changed_at: Timestamp,
 }
@@ -101,7 +106,7 @@ impl LidContact {
     }
 
     fn has_waiting(&self) -> bool {
-        self.opted_out_at.is_some() || !self.waiting.is_empty()
+        self.opted_out_at.is_some() || !self.waiting.is_empty() || !self.conversations.is_empty()
     }
 
     /// The row with this number, which was seen beside the id at that time. A newer sight counts
@@ -118,12 +123,11 @@ impl LidContact {
         Self { number, changed_at: now, ..self.clone() }
     }
 
-    /// The row with one more delivery that waits.
+    /// The row with one more delivery that waits. A delivery that is processed again is in progress
+    /// again, so its time counts anew.
     fn with_waiting(&self, delivery_id: &str, now: Timestamp) -> Self {
-        if self.waiting.iter().any(|waiting| waiting.id == delivery_id) {
-            return self.clone();
-        }
         let mut next = Self { changed_at: now, ..self.clone() };
+        next.waiting.retain(|waiting| waiting.id != delivery_id);
         next.waiting.push(WaitingDelivery { id: delivery_id.to_owned(), at: now });
         if next.waiting.len() > MAX_WAITING_DELIVERIES {
             next.waiting.remove(0);
@@ -131,10 +135,22 @@ impl LidContact {
         next
     }
 
-    /// The row after what waited was settled: without this opt-out and these deliveries.
+    /// The row with one more conversation that waits.
+    fn with_conversation(&self, subject: &str, now: Timestamp) -> Self {
+        if self.conversations.iter().any(|known| known == subject) {
+            return self.clone();
+        }
+        let mut next = Self { changed_at: now, ..self.clone() };
+        next.conversations.push(subject.to_owned());
+        next
+    }
+
+    /// The row after what waited was settled: without this opt-out, these deliveries and these
+    /// conversations.
     fn without_settled(&self, settled: &SettledWaiting, now: Timestamp) -> Self {
         let mut next = Self { changed_at: now, ..self.clone() };
         next.waiting.retain(|waiting| !settled.delivery_ids.contains(&waiting.id));
+        next.conversations.retain(|subject| !settled.conversations.contains(subject));
         next.opted_out_at = next.opted_out_at.filter(|at| settled.opted_out_at != Some(*at));
         next
     }
@@ -145,6 +161,7 @@ impl LidContact {
 struct SettledWaiting {
     opted_out_at: Option<Timestamp>,
     delivery_ids: Vec<String>,
+    conversations: Vec<String>,
 }
 
 /// The numbers of private ids, in memory.
@@ -177,6 +194,7 @@ impl KnownLids {
 
 /// Learns and finds the numbers of private ids.
 pub(crate) struct LidContacts<'a> {
+    pub(crate) config: &'a ClientConfig,
     pub(crate) ledger: &'a Ledger,
     pub(crate) clock: &'a Clock,
     pub(crate) store: &'a RecordStore,
@@ -234,6 +252,12 @@ impl LidContacts<'_> {
         self.hold(&self.item_key(lid), |row: LidContact| row.with_waiting(delivery_id, now)).await
     }
 
+    /// Keeps the key of a conversation until the number is known. Then the conversation moves.
+    pub(crate) async fn hold_conversation(&self, lid: &Lid, key: &ItemKey) -> Result<(), SyncError> {
+        let now = self.clock.now();
+        self.hold(&self.item_key(lid), |row: LidContact| row.with_conversation(&key.subject, now)).await
+    }
+
     /// Settles a row whose number is known and for which something waits.
     pub(crate) async fn settle_due_row(&self, key: &ItemKey) -> Result<(), SyncError> {
         match self.store.get_record::<LidContact>(key).await? {
@@ -260,7 +284,9 @@ impl LidContacts<'_> {
         self.settle_waiting(key, &row).await
     }
 
-    /// Applies the opt-out, and lets the deliveries be processed again. Every step can be repeated.
+    /// Applies the opt-out, moves the conversations, and lets the deliveries be processed again. A
+    /// delivery has other notes at times, so its outcome may have any code. Every step can be
+    /// repeated.
     async fn settle_waiting(&self, key: &ItemKey, row: &LidContact) -> Result<(), SyncError> {
         let Some(phone) = row.phone().filter(|_| row.has_waiting()) else { return Ok(()) };
         let now = self.clock.now();
@@ -270,9 +296,15 @@ impl LidContacts<'_> {
                 tracing::info!(contact.key = contact, "recorded opt-out of {contact}, whose number was not known");
             }
         }
-        let mut settled = SettledWaiting { opted_out_at: row.opted_out_at, delivery_ids: Vec::new() };
+        let mut settled = SettledWaiting { opted_out_at: row.opted_out_at, ..SettledWaiting::default() };
+        // Before the deliveries: their messages are known in the conversation then.
+        for subject in &row.conversations {
+            if self.move_conversation(&ItemKey::for_state(subject), &phone).await? {
+                settled.conversations.push(subject.clone());
+            }
+        }
         for waiting in &row.waiting {
-            let is_replayed = self.inbox.replay_delivery(&waiting.id, NUMBER_UNKNOWN).await?;
+            let is_replayed = self.inbox.replay_processed_delivery(&waiting.id).await?;
             if is_replayed || now.duration_since(waiting.at) > DELIVERY_TIME {
                 settled.delivery_ids.push(waiting.id.clone());
             }
@@ -282,6 +314,28 @@ impl LidContacts<'_> {
             None => RecordUpdate::keep(()),
         };
         Ok(self.store.update_record(key, forget).await?)
+    }
+
+    /// Moves a conversation from the private id to the number. Returns whether nothing is left.
+    async fn move_conversation(&self, from: &ItemKey, phone: &Phone) -> Result<bool, SyncError> {
+        let Some(left) = self.store.get_record::<Conversation>(from).await? else { return Ok(true) };
+        let left = left.value;
+        let contact = self.ledger.contact_subject(phone);
+        let Some(to) = Conversation::item_key(&left.line, None, Some(&contact)) else { return Ok(true) };
+        let merge = |before: Option<&Conversation>| {
+            let mut next = before.cloned().unwrap_or_else(|| left.without_contents());
+            next.phone.get_or_insert_with(|| phone.expose().to_owned());
+            next.merge(left.clone(), &from.subject);
+            next.check_at = next.next_check(self.config);
+            RecordUpdate::write_changed(before, next, drop)
+        };
+        self.store.update_record(&to, merge).await?;
+        // What another invocation added meanwhile moves with the next attempt.
+        let empty = |before: Option<&Conversation>| match before {
+            Some(before) if *before == left => RecordUpdate::write(before.without_contents(), true),
+            before => RecordUpdate::keep(before.is_none()),
+        };
+        Ok(self.store.update_record(from, empty).await?)
     }
 }
 
@@ -313,15 +367,21 @@ mod tests {
     #[test]
     fn what_waits_is_kept_until_it_is_settled_and_an_opt_out_is_never_forgotten() {
         let mut row = LidContact::default().with_waiting("main#1", at_day(1)).with_waiting("main#2", at_day(1));
-        assert_eq!(row.with_waiting("main#1", at_day(2)), row, "once each");
+        let again = row.with_waiting("main#1", at_day(2));
+        let times: Vec<_> = again.waiting.iter().map(|waiting| (waiting.id.as_str(), waiting.at)).collect();
+        assert_eq!(times, [("main#2", at_day(1)), ("main#1", at_day(2))], "once each, and in progress again");
         row.opted_out_at = Some(at_day(1));
         assert_eq!((row.expires_at(), row.due_in_queue()), (None, None), "no number yet");
         let row = row.with_number(&phone("+972545550199"), at_day(2), at_day(2));
         assert_eq!(row.due_in_queue(), Some((RECORD_QUEUE.to_owned(), at_day(2) + RETRY_DELAY)));
-        let settled = SettledWaiting { opted_out_at: Some(at_day(1)), delivery_ids: vec!["main#1".to_owned()] };
+        let settled = SettledWaiting {
+            opted_out_at: Some(at_day(1)),
+            delivery_ids: vec!["main#1".to_owned()],
+            ..SettledWaiting::default()
+        };
         let rest = row.without_settled(&settled, at_day(3));
         assert_eq!((rest.opted_out_at, rest.waiting.len()), (None, 1));
-        let settled = SettledWaiting { opted_out_at: None, delivery_ids: vec!["main#2".to_owned()] };
+        let settled = SettledWaiting { delivery_ids: vec!["main#2".to_owned()], ..SettledWaiting::default() };
         let empty = rest.without_settled(&settled, at_day(3));
         assert!(empty.due_in_queue().is_none() && empty.expires_at().is_some() && empty.phone().is_some());
     }

@@ -12,10 +12,15 @@ use tellonce_core::{
     provider::ContentKind,
 };
 
-/// From this age on, at its arrival, a message is history: the line reports what was written before
-/// it was linked. Assumed: a linked phone that was offline catches up within a day, and a relinked
-/// one reports weeks or months.
-pub const HISTORY_AGE: SignedDuration = SignedDuration::from_hours(24);
+/// From this age on, at its arrival, a message is old: the line reports what was written before it
+/// was linked. Assumed: a linked phone that was offline catches up within a day, and a relinked one
+/// reports weeks or months.
+pub const OLD_MESSAGE_AGE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Up to this age, at its arrival, a message opts its customer out. Assumed: a phone may be offline
+/// for days. A message from before that is of a line that was linked again, and the customer may
+/// have agreed since.
+pub const MAX_OPT_OUT_AGE: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 /// The content of a delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +52,8 @@ pub struct LineMessage {
     pub direction: MessageDirection,
     /// When it was written.
     pub sent_at: Timestamp,
-    /// What it is. Only [`ContentKind::Written`] is a message that a person wrote.
+    /// What it is. Only [`ContentKind::Written`] and [`ContentKind::Unknown`] are messages that a
+    /// person wrote.
     pub content: ContentKind,
     /// One word for people: `text`, `image`, `reaction`, …
     pub kind: String,
@@ -56,22 +62,36 @@ pub struct LineMessage {
     pub text: Option<String>,
     /// The id of the message that an edit, a deletion or a reaction is about.
     pub target: Option<String>,
-    /// Whether it is [`HISTORY_AGE`] old or older at its arrival.
-    pub is_history: bool,
+    /// How old it was at its arrival.
+    pub age: SignedDuration,
 }
 
 impl LineMessage {
+    /// Whether it is [`OLD_MESSAGE_AGE`] old or older at its arrival.
+    pub fn is_old(&self) -> bool {
+        self.age >= OLD_MESSAGE_AGE
+    }
+
+    /// Whether the customer wrote it, now or earlier. A type that is not known, without a text, may
+    /// be anything that a person sends: the team looks at it.
+    pub fn is_of_customer(&self) -> bool {
+        self.direction == MessageDirection::In && matches!(self.content, ContentKind::Written | ContentKind::Unknown)
+    }
+
     /// Whether the customer writes it now. Only such a message is a first message, begins a wait or
     /// gets an acknowledgement.
     pub fn is_customer_writing(&self) -> bool {
-        self.direction == MessageDirection::In && self.content == ContentKind::Written && !self.is_history
+        self.is_of_customer() && !self.is_old()
     }
 
-    /// Whether its text is what the customer means now. An edit replaces a text, so its words
-    /// count.
-    pub fn has_current_text(&self) -> bool {
-        let has_words = matches!(self.content, ContentKind::Written | ContentKind::Edit);
-        self.direction == MessageDirection::In && has_words && !self.is_history
+    /// Whether it shows what the customer wants now. An edit replaces a text, so its words count.
+    pub fn may_alert(&self) -> bool {
+        self.is_customer_writing() || (self.has_customer_text() && !self.is_old())
+    }
+
+    /// Whether its text is of the customer, as a message or as an edit.
+    pub fn has_customer_text(&self) -> bool {
+        self.direction == MessageDirection::In && matches!(self.content, ContentKind::Written | ContentKind::Edit)
     }
 }
 

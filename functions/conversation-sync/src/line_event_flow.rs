@@ -4,15 +4,14 @@
 //!
 //! The content of a message decides what it may cause. Only what a customer writes now begins a
 //! wait and may be a first message. Reactions, edits, deletions, polls and calls are recorded in
-//! the CRMs; notices and empty texts only in the delivery's outcome. History is recorded with its
-//! own dates.
+//! the CRMs; notices and empty texts only in the delivery's outcome. Old messages are recorded with
+//! their own dates.
 //!
 //! Every step can be repeated: a delivery that failed half-way is processed again, and finds under
 //! the same keys what it wrote before.
 
 use jiff::Timestamp;
 use tellonce_core::{
-    client_config::ClientConfig,
     contact::Phone,
     dispatch::{Dispatcher, Invocation},
     fault::error_chain,
@@ -32,7 +31,7 @@ use crate::{
     line_event_outcome::{EventNotes, LineEventOutcome, NoteKind, describe_content},
     line_event_parser::parse_line_event,
     message_record::MessageAuthor,
-    opt_out,
+    opt_out::{self, OptOutRequest},
     reconcile::Reconciler,
     record_store::{ItemKey, RecordStore, RecordUpdate, days_after, retention_days},
     sync_error::{StepErrors, SyncError},
@@ -99,17 +98,12 @@ impl LineEventFlow<'_> {
     }
 
     async fn process_message(&self, received: ReceivedMessage<'_>, notes: &mut EventNotes) -> Result<(), SyncError> {
-        let Dispatcher { config, ledger, .. } = self.dispatcher;
         let line = received.line();
         let (mut message, mut errors) = (received.message.clone(), StepErrors::default());
-        let key = self.find_customer(line, &mut message, &mut errors).await;
+        let mut key = self.find_customer(line, &mut message, &mut errors).await;
         // An opt-out comes before everything that may fail.
-        if opt_out::asks_for_opt_out(config, &message)
-            && !opt_out::apply_opt_out(ledger, self.lid_contacts, &message).await?
-        {
-            notes.add(NoteKind::NumberUnknown, "opt-out without a number: find out the number and opt it out");
-        }
-        note_content(config, &message, notes);
+        self.process_opt_out(&message, notes).await?;
+        note_content(&message, notes);
         let author = match (message.direction, message.content) {
             // The line may report our own message without its text.
             (MessageDirection::Out, ContentKind::Written | ContentKind::Empty | ContentKind::Unknown) => {
@@ -121,26 +115,76 @@ impl LineEventFlow<'_> {
         // The ledger's row of our own message may have shown whose private id this is.
         if let (MessageDirection::Out, None, Some(lid)) = (message.direction, &message.phone, &message.lid) {
             message.phone = errors.collect(self.lid_contacts.find_number(lid).await).flatten();
+            key = self.conversation_key(line, &message);
         }
         let received = ReceivedMessage { message: &message, ..received };
-        let name = match (&key, message.content) {
-            (Some(key), ContentKind::Written | ContentKind::Edit) => {
-                errors.collect(self.update_conversation(received, key, author).await).flatten()
-            }
-            (Some(key), ContentKind::Deletion) => {
-                errors.collect(self.change_conversation(received, key).await).flatten()
-            }
-            _ => None,
+        let name = match &key {
+            Some(key) => self.process_in_conversation(received, key, author, &mut errors).await,
+            None => None,
         };
         // CRMs receive the message even if its conversation fails.
         errors.collect(self.create_crm_tasks(received, name.as_deref(), notes).await);
         errors.into_result()
     }
 
+    /// Applies the opt-out that a message asks for, or notes that an operator has to.
+    async fn process_opt_out(&self, message: &LineMessage, notes: &mut EventNotes) -> Result<(), SyncError> {
+        let Dispatcher { config, ledger, .. } = self.dispatcher;
+        let reason = match opt_out::find_request(config, message) {
+            None => return Ok(()),
+            Some(OptOutRequest::TooOld) => "opt-out older than a week: if it still holds, opt the number out",
+            Some(OptOutRequest::Valid) => {
+                if opt_out::apply_opt_out(ledger, self.lid_contacts, message).await? {
+                    return Ok(());
+                }
+                "opt-out without a number: find out the number and opt it out"
+            }
+        };
+        notes.add(NoteKind::OptOutNotApplied, reason);
+        Ok(())
+    }
+
+    /// Adds a message or what it changes to its conversation. Returns the customer's name.
+    async fn process_in_conversation(
+        &self,
+        received: ReceivedMessage<'_>,
+        key: &ItemKey,
+        author: Option<MessageAuthor>,
+        errors: &mut StepErrors,
+    ) -> Option<String> {
+        let message = received.message;
+        let changed = match message.content {
+            ContentKind::Written | ContentKind::Edit => self.update_conversation(received, key, author).await,
+            ContentKind::Unknown if message.is_of_customer() => self.update_conversation(received, key, author).await,
+            ContentKind::Deletion => self.change_conversation(received, key).await,
+            ContentKind::Unknown
+            | ContentKind::Reaction
+            | ContentKind::Action
+            | ContentKind::Poll
+            | ContentKind::Call
+            | ContentKind::Notice
+            | ContentKind::Empty => return None,
+        };
+        let name = errors.collect(changed).flatten();
+        // The conversation moves to the number when it is known. It may be known by now.
+        if let (None, None, Some(lid)) = (&message.conversation_id, &message.phone, &message.lid) {
+            errors.collect(self.lid_contacts.hold_conversation(lid, key).await);
+        }
+        name
+    }
+
+    /// The key of a message's conversation. Without its id, the customer identifies it.
+    fn conversation_key(&self, line: &str, message: &LineMessage) -> Option<ItemKey> {
+        let ledger = &self.dispatcher.ledger;
+        let by_number = message.phone.as_ref().map(|phone| ledger.contact_subject(phone));
+        let contact = by_number.or_else(|| message.lid.as_ref().map(|lid| ledger.lid_subject(lid)));
+        Conversation::item_key(line, message.conversation_id.as_deref(), contact.as_deref())
+    }
+
     /// Finds the customer's number if the line gives a private id or none, and returns the key of
     /// the conversation. If this fails, the message is processed as far as it can be.
     async fn find_customer(&self, line: &str, message: &mut LineMessage, errors: &mut StepErrors) -> Option<ItemKey> {
-        let (ledger, lid_contacts) = (&self.dispatcher.ledger, self.lid_contacts);
+        let lid_contacts = self.lid_contacts;
         match (&message.lid, &message.phone) {
             (Some(lid), Some(phone)) => {
                 errors.collect(lid_contacts.learn_number(lid, phone, message.sent_at).await);
@@ -148,9 +192,7 @@ impl LineEventFlow<'_> {
             (Some(lid), None) => message.phone = errors.collect(lid_contacts.find_number(lid).await).flatten(),
             (None, _) => {}
         }
-        let by_number = message.phone.as_ref().map(|phone| ledger.contact_subject(phone));
-        let contact = by_number.or_else(|| message.lid.as_ref().map(|lid| ledger.lid_subject(lid)));
-        let key = Conversation::item_key(line, message.conversation_id.as_deref(), contact.as_deref());
+        let key = self.conversation_key(line, message);
         if let (None, Some(key)) = (&message.phone, &key) {
             message.phone = self.load_phone(key).await;
             if let (Some(lid), Some(phone)) = (&message.lid, &message.phone) {
@@ -189,7 +231,7 @@ impl LineEventFlow<'_> {
         };
         // A task of that age would be forgotten, and the message might be entered a second time.
         if days_after(message.sent_at, retention_days(config)).is_none_or(|kept_until| kept_until <= now) {
-            notes.add(NoteKind::History, "message older than the retention of deliveries: no CRM gets it");
+            notes.add(NoteKind::OldMessage, "message older than the retention of deliveries: no CRM gets it");
             return Ok(());
         }
         Ok(crm_tasks::create_crm_tasks(config, self.store, received.line(), message, phone, name, now).await?)
@@ -233,8 +275,7 @@ impl LineEventFlow<'_> {
         if sent_rows.is_none() && (is_new || !alerts.is_empty()) {
             sent_rows = Some(sent_history::try_load_sent_rows(ledger, message.phone.as_ref(), clock.now()).await);
         }
-        let has_written = message.direction == MessageDirection::In && message.content == ContentKind::Written;
-        if let (true, true, Some(phone)) = (is_new, has_written, &message.phone) {
+        if let (true, true, Some(phone)) = (is_new, message.is_of_customer(), &message.phone) {
             self.record_first_contact(phone, now).await;
         }
         let sent_rows = sent_rows.unwrap_or_default();
@@ -266,7 +307,7 @@ impl LineEventFlow<'_> {
         match author {
             Some(MessageAuthor::Team) => next.note_team_reply(message.sent_at),
             // An old message is no reply to what the customer writes now.
-            Some(MessageAuthor::Unknown) if !message.is_history => next.note_possible_reply(now),
+            Some(MessageAuthor::Unknown) if !message.is_old() => next.note_possible_reply(now),
             Some(MessageAuthor::Unknown | MessageAuthor::Tellonce) | None => {}
         }
         next.check_at = next.next_check(config);
@@ -319,15 +360,12 @@ impl LineEventFlow<'_> {
     }
 }
 
-/// Notes why a message is not the message of a customer who writes now.
-fn note_content(config: &ClientConfig, message: &LineMessage, notes: &mut EventNotes) {
-    if let Some(reason) = describe_content(message.content) {
-        notes.add(NoteKind::NotWritten, reason);
+/// Notes what a message is if it is not what a customer writes now.
+fn note_content(message: &LineMessage, notes: &mut EventNotes) {
+    if let Some((kind, reason)) = describe_content(message.content) {
+        notes.add(kind, reason);
     }
-    if message.is_history {
-        notes.add(NoteKind::History, "message older than a day: recorded, without an alert or an acknowledgement");
-        if message.direction == MessageDirection::In && opt_out::is_opt_out(config, message) {
-            notes.add(NoteKind::History, "opt-out older than a day: if it still holds, opt the number out");
-        }
+    if message.is_old() {
+        notes.add(NoteKind::OldMessage, "message older than a day: recorded, without an alert or an acknowledgement");
     }
 }

@@ -2,9 +2,6 @@
 
 use tellonce_core::{inbox::DeliveryOutcome, json::JsonError, provider::ContentKind};
 
-/// The code of deliveries that wait for the number of a private id.
-pub(crate) const NUMBER_UNKNOWN: &str = NoteKind::NumberUnknown.code();
-
 /// What of a delivery was not used, and why. `Display` writes the explanation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LineEventOutcome {
@@ -31,7 +28,7 @@ impl LineEventOutcome {
     pub(crate) fn needs_attention(&self) -> bool {
         match self {
             Self::LineRemoved | Self::NotUnderstood(_) => true,
-            Self::Noted(notes) => notes.kind == NoteKind::Unreadable,
+            Self::Noted(notes) => notes.kind <= NoteKind::OptOutNotApplied,
         }
     }
 }
@@ -47,10 +44,14 @@ impl From<LineEventOutcome> for DeliveryOutcome {
 pub(crate) enum NoteKind {
     /// It should be readable and is not.
     Unreadable,
+    /// The customer asked for an opt-out, and only an operator can apply it.
+    OptOutNotApplied,
     /// The customer's number is not known yet.
     NumberUnknown,
     /// It was written long before it arrived.
-    History,
+    OldMessage,
+    /// Its type is not known, and it has no text. It counts as a message.
+    UnknownType,
     /// It is a reaction, an edit, a notice or another event that no customer writes.
     NotWritten,
     /// tellonce does not handle it.
@@ -61,8 +62,10 @@ impl NoteKind {
     const fn code(self) -> &'static str {
         match self {
             Self::Unreadable => "quarantined",
+            Self::OptOutNotApplied => "opt-out-not-applied",
             Self::NumberUnknown => "number-unknown",
-            Self::History => "history",
+            Self::OldMessage => "old-message",
+            Self::UnknownType => "unknown-type",
             Self::NotWritten => "not-written",
             Self::Irrelevant => "skipped",
         }
@@ -102,19 +105,23 @@ impl EventNotes {
     }
 }
 
-/// The note on a message that no customer writes; none for others.
-pub(crate) const fn describe_content(content: ContentKind) -> Option<&'static str> {
-    match content {
-        ContentKind::Written => None,
-        ContentKind::Edit => Some("edit: it changes the text of an earlier message"),
-        ContentKind::Deletion => Some("deletion of an earlier message"),
-        ContentKind::Reaction => Some("reaction to an earlier message"),
-        ContentKind::Poll => Some("poll, or a vote in one"),
-        ContentKind::Call => Some("call"),
-        ContentKind::Notice => Some("notice of WhatsApp"),
-        ContentKind::Empty => Some("text message without a text"),
-        ContentKind::Unknown => Some("unknown type without a text"),
-    }
+/// The note on a message that is not simply written; none for others.
+pub(crate) const fn describe_content(content: ContentKind) -> Option<(NoteKind, &'static str)> {
+    let reason = match content {
+        ContentKind::Written => return None,
+        ContentKind::Unknown => {
+            return Some((NoteKind::UnknownType, "unknown type without a text: it counts as a message"));
+        }
+        ContentKind::Edit => "edit: it changes the text of an earlier message",
+        ContentKind::Deletion => "deletion of an earlier message",
+        ContentKind::Reaction => "reaction to an earlier message",
+        ContentKind::Action => "unknown action on an earlier message",
+        ContentKind::Poll => "poll, or a vote in one",
+        ContentKind::Call => "call",
+        ContentKind::Notice => "notice of WhatsApp",
+        ContentKind::Empty => "text message without a text",
+    };
+    Some((NoteKind::NotWritten, reason))
 }
 
 #[cfg(test)]
@@ -126,15 +133,19 @@ mod tests {
         let mut notes = EventNotes::default();
         assert_eq!(notes.clone().into_outcome(), None);
         notes.add(NoteKind::Irrelevant, "chat summary");
-        notes.add(NoteKind::History, "old");
+        notes.add(NoteKind::OldMessage, "old");
         notes.add(NoteKind::NotWritten, "call");
         notes.add(NoteKind::NotWritten, "call");
         let outcome = notes.clone().into_outcome().unwrap();
         assert!(!outcome.needs_attention());
-        assert_eq!(DeliveryOutcome::from(outcome), DeliveryOutcome::new("history", "chat summary; old; call"));
+        assert_eq!(DeliveryOutcome::from(outcome), DeliveryOutcome::new("old-message", "chat summary; old; call"));
+        notes.add(NoteKind::OptOutNotApplied, "old opt-out");
+        let outcome = notes.clone().into_outcome().unwrap();
+        assert!(outcome.needs_attention());
+        assert_eq!(DeliveryOutcome::from(outcome).code, "opt-out-not-applied");
         notes.add(NoteKind::Unreadable, "no id");
         let outcome = notes.into_outcome().unwrap();
         assert!(outcome.needs_attention());
-        assert_eq!(DeliveryOutcome::from(outcome).text, "skipped: chat summary; old; call; no id");
+        assert_eq!(DeliveryOutcome::from(outcome).text, "skipped: chat summary; old; call; old opt-out; no id");
     }
 }

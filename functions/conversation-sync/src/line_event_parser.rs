@@ -15,7 +15,7 @@ use tellonce_core::{
     provider::{LineEventItem, LineEventKind, PROVIDER},
 };
 
-use crate::line_event::{HISTORY_AGE, LineMessage, MessageDirection, ParsedLineEvent, StatusReport};
+use crate::line_event::{LineMessage, MessageDirection, ParsedLineEvent, StatusReport};
 
 /// The longest id that is accepted, in bytes. The provider makes none that is longer.
 const MAX_ID_BYTES: usize = 256;
@@ -187,7 +187,7 @@ fn parse_message(item: RawJson<'_>, received_at: Timestamp) -> Result<(LineMessa
         kind: fields.content.name,
         text,
         target,
-        is_history: received_at.duration_since(sent_at) >= HISTORY_AGE,
+        age: received_at.duration_since(sent_at),
     };
     Ok((message, has_time))
 }
@@ -318,7 +318,7 @@ mod tests {
         ] {
             let parsed = parse_changed_message(|item| item["timestamp"] = written.clone());
             assert_eq!(parsed.messages[0].sent_at.as_second(), 1_778_580_000, "{written}");
-            assert!(!parsed.has_unreadable_times && parsed.messages[0].is_history, "{written}");
+            assert!(!parsed.has_unreadable_times && parsed.messages[0].is_old(), "{written}");
         }
         let high = json!({"low": -1_i64, "high": 0, "unsigned": true});
         let parsed = parse_changed_message(|item| item["timestamp"] = high);
@@ -326,12 +326,12 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_history_from_a_day_on() {
-        let is_history = |hours: i64| {
+    fn a_message_is_old_from_a_day_on() {
+        let is_old = |hours: i64| {
             let at = (received_time() - jiff::SignedDuration::from_hours(hours)).as_second();
-            parse_changed_message(|item| item["timestamp"] = json!(at)).messages[0].is_history
+            parse_changed_message(|item| item["timestamp"] = json!(at)).messages[0].is_old()
         };
-        assert!(!is_history(0) && !is_history(23) && is_history(24) && is_history(24 * 400));
+        assert!(!is_old(0) && !is_old(23) && is_old(24) && is_old(24 * 400));
     }
 
     #[test]

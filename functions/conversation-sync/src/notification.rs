@@ -35,8 +35,8 @@ pub struct Notification {
     /// The customer's number, if it is known.
     #[serde(with = "e164::option")]
     pub phone: Option<Phone>,
-    /// The private id that `WhatsApp` has for a customer whose number is not known:
-    /// `235085806700321@lid`.
+    /// The private id that `WhatsApp` has for the customer: `235085806700321@lid`. Shown only by
+    /// [`Self::private_id`].
     #[serde(default)]
     pub lid: Option<String>,
     /// The customer's name, if it is known.
@@ -179,9 +179,14 @@ impl Notification {
         }
     }
 
+    /// The private id of a customer whose number is not known.
+    pub fn private_id(&self) -> Option<&str> {
+        self.lid.as_deref().filter(|_| self.phone.is_none())
+    }
+
     /// The customer's number, else the private id.
     fn describe_customer(&self) -> String {
-        match (&self.phone, &self.lid) {
+        match (&self.phone, self.private_id()) {
             (Some(phone), _) => phone.expose().to_owned(),
             (None, Some(lid)) => format!("number not known, WhatsApp id {}", cut_visible_line(lid, MAX_FIELD_CHARS)),
             (None, None) => "number not known".to_owned(),

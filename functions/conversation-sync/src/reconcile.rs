@@ -163,7 +163,8 @@ impl Reconciler<'_> {
         let Some(seen) = record.observed.as_ref().filter(|seen| seen.direction == MessageDirection::Out) else {
             return Ok(());
         };
-        let by_number = seen.phone().map(|phone| self.ledger.contact_subject(&phone));
+        let by_number = self.find_customer_number(record, seen).await?;
+        let by_number = by_number.map(|phone| self.ledger.contact_subject(&phone));
         let contact = by_number.or_else(|| record.lid().map(|lid| self.ledger.lid_subject(&lid)));
         let key = Conversation::item_key(&record.line, seen.conversation_id.as_deref(), contact.as_deref());
         let Some(key) = key else { return Ok(()) };

@@ -12,7 +12,7 @@ use crate::{
     escalation_rules::{RuleContext, find_triggered_escalations},
     line_event::ParsedLineEvent,
     line_event_parser::parse_line_event,
-    opt_out,
+    opt_out::{self, OptOutRequest},
 };
 
 const FOLDER: &str = "unusual/line_events";
@@ -107,11 +107,11 @@ fn every_unusual_line_event_is_read_as_its_manifest_says() {
             }
         }
         for message in &parsed.messages {
-            assert_eq!(message.is_history, facts["is_history"].as_bool().unwrap_or(false), "{title}");
-            let asks = opt_out::asks_for_opt_out(&config, message);
+            assert_eq!(message.is_old(), facts["is_old"].as_bool().unwrap_or(false), "{title}");
+            let asks = opt_out::find_request(&config, message) == Some(OptOutRequest::Valid);
             assert_eq!(asks, facts["opt_out"].as_bool().unwrap_or(false), "{title}: opt-out");
             // An acknowledgement follows an alert, and only if the customer writes now.
-            let is_written = message.content.name() == "message" && !message.is_history;
+            let is_written = matches!(message.content.name(), "message" | "unknown") && !message.is_old();
             assert_eq!(message.is_customer_writing(), is_written, "{title}");
         }
         let Outcome { conversation, alerts } = process(&config, &samples, &sample.name);

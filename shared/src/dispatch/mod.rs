@@ -331,15 +331,45 @@ impl Dispatcher {
     }
 }
 
-/// Whether the history of a row's subject shows that its customer got an earlier message.
+/// Whether the history of a row's subject shows that its customer got an earlier message, under
+/// either form of the number.
 fn is_known_customer(row: &LedgerRow, history: &[LedgerRow]) -> bool {
-    history.iter().any(|before| before.to == row.to && before.state == MessageState::Accepted)
+    let is_same_customer = |before: &LedgerRow| match (&before.to, &row.to) {
+        (Some(before), Some(to)) => before.is_same_contact(to),
+        (before, to) => before.is_none() && to.is_none(),
+    };
+    history.iter().any(|before| before.state == MessageState::Accepted && is_same_customer(before))
 }
 
 async fn prefetch_line_tokens(config: &ClientConfig, secrets: &SecretStore, now: Timestamp, lines: BTreeSet<&str>) {
     for line in lines {
         if let Err(error) = secrets.get_current(&config.line_secret_name(line), now).await {
             tracing::warn!(line.name = line, "{}", error_chain(&error));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{contact::Phone, ledger::waiting_row};
+
+    fn row_to(number: Option<&str>, state: MessageState) -> LedgerRow {
+        let to = number.map(|number| Phone::from_e164(number).unwrap());
+        LedgerRow { state, to, ..waiting_row() }
+    }
+
+    #[test]
+    fn a_customer_who_got_a_message_under_either_form_of_the_number_is_known() {
+        let row = row_to(Some("+5511987654321"), MessageState::Held);
+        for (number, state, expected) in [
+            (Some("+5511987654321"), MessageState::Accepted, true),
+            (Some("+551187654321"), MessageState::Accepted, true),
+            (Some("+551187654321"), MessageState::Held, false),
+            (Some("+5511987654322"), MessageState::Accepted, false),
+            (None, MessageState::Accepted, false),
+        ] {
+            assert_eq!(is_known_customer(&row, &[row_to(number, state)]), expected, "{number:?}");
         }
     }
 }

@@ -124,6 +124,8 @@ pub enum ContentKind {
     Deletion,
     /// A reaction to an earlier message.
     Reaction,
+    /// Another action on an earlier message, of a type that is not known.
+    Action,
     /// A poll, or a vote in one.
     Poll,
     /// A call, missed or not.
@@ -132,7 +134,7 @@ pub enum ContentKind {
     Notice,
     /// A text message without a text.
     Empty,
-    /// A type that is not known, without a text.
+    /// A type that is not known, without a text. It may be anything that a person sends.
     Unknown,
 }
 
@@ -144,6 +146,7 @@ impl ContentKind {
             Self::Edit => "edit",
             Self::Deletion => "deletion",
             Self::Reaction => "reaction",
+            Self::Action => "action",
             Self::Poll => "poll",
             Self::Call => "call",
             Self::Notice => "notice",

@@ -6,6 +6,7 @@
 //!
 //! Main types: [`Conversation`], [`MessageRef`], [`OverdueAlert`].
 
+mod merged_conversation;
 pub(crate) mod received_message;
 pub(crate) mod sent_history;
 
@@ -87,12 +88,17 @@ pub struct MessageRef {
     pub delivery_id: String,
     /// Whether that delivery holds no other message.
     pub is_sole_message: bool,
+    /// The subject of the row in which it raised its alert, if the conversation moved since. Its
+    /// notifications are found there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised_in: Option<String>,
 }
 
 impl MessageRef {
     /// Refers to a message without a delivery.
     pub fn new(message_id: &str, at: Timestamp) -> Self {
-        Self { message_id: message_id.to_owned(), at, delivery_id: String::new(), is_sole_message: false }
+        let message_id = message_id.to_owned();
+        Self { message_id, at, delivery_id: String::new(), is_sole_message: false, raised_in: None }
     }
 }
 
@@ -211,15 +217,15 @@ impl Conversation {
         self.lid = message.lid.as_ref().map(Lid::address).or_else(|| self.lid.take());
         self.last_activity_at = self.last_activity_at.max(message.sent_at);
         match message.content {
-            ContentKind::Written => self.add_written_message(message),
+            ContentKind::Written | ContentKind::Unknown => self.add_written_message(message),
             ContentKind::Edit => self.add_change(message, false),
             ContentKind::Deletion => self.add_change(message, true),
             ContentKind::Reaction
+            | ContentKind::Action
             | ContentKind::Poll
             | ContentKind::Call
             | ContentKind::Notice
-            | ContentKind::Empty
-            | ContentKind::Unknown => {}
+            | ContentKind::Empty => {}
         }
     }
 
@@ -228,22 +234,32 @@ impl Conversation {
             self.first_message_id.get_or_insert_with(|| message.message_id.clone());
             let unanswered = self.team_replied_at.is_none_or(|answered| answered < message.sent_at);
             let is_earliest = self.waiting_since.as_ref().is_none_or(|waiting| message.sent_at < waiting.at);
-            if unanswered && is_earliest && !message.is_history && !self.is_deleted(&message.message_id) {
+            if unanswered && is_earliest && !message.is_old() && !self.is_deleted(&message.message_id) {
                 self.waiting_since = Some(MessageRef::new(&message.message_id, message.sent_at));
             }
         }
-        if self.last_messages.iter().any(|known| known.id == message.message_id) {
+        if let Some(known) = self.last_messages.iter_mut().find(|known| known.id == message.message_id) {
+            // A message that could not be read at first may come again with its text.
+            if known.text.is_none() && message.text.is_some() && !known.is_deleted() {
+                known.kind.clone_from(&message.kind);
+                known.text = message.text.as_deref().map(cut_text);
+            }
             return;
         }
-        let mut entry = ConversationMessage {
+        self.insert_message(ConversationMessage {
             id: message.message_id.clone(),
             direction: message.direction,
             sent_at: message.sent_at,
             kind: message.kind.clone(),
             text: message.text.as_deref().map(cut_text),
-        };
-        for change in self.changes.iter().filter(|change| change.message_id == message.message_id) {
-            entry.apply_change(change);
+        });
+    }
+
+    fn insert_message(&mut self, mut entry: ConversationMessage) {
+        for change in &self.changes {
+            if change.message_id == entry.id {
+                entry.apply_change(change);
+            }
         }
         let position =
             self.last_messages.partition_point(|other| (other.sent_at, &other.id) <= (entry.sent_at, &entry.id));
@@ -263,28 +279,35 @@ impl Conversation {
             text: message.text.as_deref().map(cut_text).filter(|_| !is_deletion),
             is_deletion,
         };
+        self.insert_change(change);
+        if is_deletion && self.waiting_since.as_ref().is_some_and(|waiting| waiting.message_id == *target) {
+            self.skip_deleted_wait();
+        }
+    }
+
+    /// A deleted message waits for no answer. The next one may.
+    fn skip_deleted_wait(&mut self) {
+        let since = self.waiting_since.take().map(|waiting| waiting.at);
+        let still_waits = |known: &&ConversationMessage| known.is_of_customer() && Some(known.sent_at) >= since;
+        let next = self.last_messages.iter().find(still_waits);
+        self.waiting_since = next.map(|message| MessageRef::new(&message.id, message.sent_at));
+    }
+
+    fn insert_change(&mut self, change: MessageChange) {
         if self.changes.contains(&change) {
             return;
         }
+        let target = change.message_id.clone();
         let position =
             self.changes.partition_point(|other| (other.is_deletion, other.at) <= (change.is_deletion, change.at));
         self.changes.insert(position, change);
         if self.changes.len() > MAX_LAST_MESSAGES {
             self.changes.remove(0);
         }
-        if let Some(entry) = self.last_messages.iter_mut().find(|known| known.id == *target) {
-            for change in self.changes.iter().filter(|change| change.message_id == *target) {
+        if let Some(entry) = self.last_messages.iter_mut().find(|known| known.id == target) {
+            for change in self.changes.iter().filter(|change| change.message_id == target) {
                 entry.apply_change(change);
             }
-        }
-        // A deleted message waits for no answer. The next one may.
-        if is_deletion && self.waiting_since.as_ref().is_some_and(|waiting| waiting.message_id == *target) {
-            let since = self.waiting_since.as_ref().map(|waiting| waiting.at);
-            let still_waits = |known: &&ConversationMessage| {
-                known.direction == MessageDirection::In && !known.is_deleted() && Some(known.sent_at) >= since
-            };
-            let next = self.last_messages.iter().find(still_waits);
-            self.waiting_since = next.map(|message| MessageRef::new(&message.id, message.sent_at));
         }
     }
 
@@ -309,12 +332,15 @@ impl Conversation {
                     || alerted_message_ids.get(name) == Some(message)
             });
             // What the customer wrote after the reply still waits.
-            let still_waits = |known: &&ConversationMessage| {
-                known.direction == MessageDirection::In && !known.is_deleted() && known.sent_at > at
-            };
-            let after = self.last_messages.iter().find(still_waits);
-            self.waiting_since = after.map(|message| MessageRef::new(&message.id, message.sent_at));
+            self.waiting_since = self.find_message_after(at);
         }
+    }
+
+    /// The customer's first message after this time.
+    fn find_message_after(&self, at: Timestamp) -> Option<MessageRef> {
+        let still_waits = |known: &&ConversationMessage| known.is_of_customer() && known.sent_at > at;
+        let after = self.last_messages.iter().find(still_waits)?;
+        Some(MessageRef::new(&after.id, after.sent_at))
     }
 
     /// Raises an alert for a message, unless another message raised it within the cooldown. Returns
@@ -400,6 +426,11 @@ impl ConversationMessage {
 
     fn is_deleted(&self) -> bool {
         self.kind == DELETED_KIND
+    }
+
+    /// Whether the customer wrote it, and did not delete it.
+    fn is_of_customer(&self) -> bool {
+        self.direction == MessageDirection::In && !self.is_deleted()
     }
 }
 

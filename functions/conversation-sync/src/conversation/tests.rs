@@ -41,7 +41,7 @@ fn build_message(id: &str, direction: MessageDirection, minute: i64) -> LineMess
         kind: "text".into(),
         text: Some(format!("text of {id}")),
         target: None,
-        is_history: false,
+        age: SignedDuration::ZERO,
     }
 }
 
@@ -170,7 +170,7 @@ fn a_deleted_message_waits_for_no_answer_and_the_next_one_does() {
 }
 
 #[test]
-fn other_events_and_history_begin_no_wait() {
+fn other_events_and_old_messages_begin_no_wait() {
     let mut conversation = new_conversation();
     for content in [
         ContentKind::Reaction,
@@ -178,12 +178,13 @@ fn other_events_and_history_begin_no_wait() {
         ContentKind::Call,
         ContentKind::Notice,
         ContentKind::Empty,
-        ContentKind::Unknown,
+        ContentKind::Action,
     ] {
         conversation.add_message(&LineMessage { content, ..build_message("x", MessageDirection::In, 0) });
     }
     assert!(conversation.last_messages.is_empty() && conversation.first_message_id.is_none());
-    let old = LineMessage { is_history: true, ..build_message("h1", MessageDirection::In, -60 * 48) };
+    let old =
+        LineMessage { age: SignedDuration::from_hours(48), ..build_message("h1", MessageDirection::In, -60 * 48) };
     conversation.add_message(&old);
     assert!(conversation.waiting_since.is_none() && conversation.next_check(&test_config()).is_none());
     assert_eq!(conversation.last_messages[0].sent_at, at_minute(-60 * 48), "with its own date");
@@ -245,4 +246,62 @@ proptest! {
             prop_assert_eq!(&one, &take(&shuffled));
         }
     }
+}
+
+#[test]
+fn what_was_kept_under_a_private_id_moves_to_the_number_and_a_second_time_changes_nothing() {
+    let mut private = new_conversation();
+    private.lid = Some("235085806700321@lid".into());
+    add_message_and_schedule(&mut private, &build_message("m1", MessageDirection::In, 0));
+    private.raise_alert("first", TimeSpan(SignedDuration::from_hours(1)), MessageRef::new("m1", at_minute(0)));
+    let mut numbered = new_conversation();
+    numbered.phone = Some("+972545550199".into());
+    add_message_and_schedule(&mut numbered, &build_message("m2", MessageDirection::In, 5));
+    numbered.merge(private.clone(), "conversation:main:.pab");
+    let ids = |conversation: &Conversation| -> Vec<String> {
+        conversation.last_messages.iter().map(|message| message.id.clone()).collect()
+    };
+    assert_eq!(ids(&numbered), ["m1", "m2"]);
+    assert_eq!(numbered.waiting_since, Some(MessageRef::new("m1", at_minute(0))), "since the first");
+    assert_eq!(numbered.alerts["first"].raised_in.as_deref(), Some("conversation:main:.pab"));
+    assert!(numbered.phone.is_some() && numbered.lid.is_some());
+    let again = {
+        let mut again = numbered.clone();
+        again.merge(private.clone(), "conversation:main:.pab");
+        again
+    };
+    assert_eq!(again, numbered);
+    // The answer of the team in one row answers the other one, too.
+    let mut answered = new_conversation();
+    answered.note_team_reply(at_minute(6));
+    answered.merge(private.clone(), "conversation:main:.pab");
+    assert_eq!(answered.waiting_since, None);
+    let mut later = private.clone();
+    later.add_message(&build_message("m3", MessageDirection::In, 9));
+    answered.merge(later, "conversation:main:.pab");
+    assert_eq!(answered.waiting_since, Some(MessageRef::new("m3", at_minute(9))), "after the answer");
+    let mut deleted = new_conversation();
+    deleted.add_message(&build_change("d1", ContentKind::Deletion, "m1", 6, None));
+    deleted.merge(private.clone(), "conversation:main:.pab");
+    assert_eq!(deleted.waiting_since, None, "a deletion that came under the number");
+    let left = private.without_contents();
+    assert!(left.waiting_since.is_none() && left.next_check(&test_config()).is_none() && left.alerts.is_empty());
+    assert_eq!(left.expires_at(), private.expires_at());
+}
+
+#[test]
+fn a_message_that_could_not_be_read_at_first_gets_its_text_when_it_comes_again() {
+    let mut conversation = new_conversation();
+    let unread = LineMessage {
+        content: ContentKind::Unknown,
+        kind: "ciphertext".into(),
+        text: None,
+        ..build_message("m1", MessageDirection::In, 0)
+    };
+    conversation.add_message(&unread);
+    assert_eq!(conversation.waiting_since, Some(MessageRef::new("m1", at_minute(0))));
+    conversation.add_message(&build_message("m1", MessageDirection::In, 0));
+    conversation.add_message(&unread);
+    let [message] = &conversation.last_messages[..] else { panic!("{:?}", conversation.last_messages) };
+    assert_eq!((message.kind.as_str(), message.text.as_deref()), ("text", Some("text of m1")));
 }

@@ -86,6 +86,23 @@ impl CrmClient<'_> {
         }
     }
 
+    /// The id that a person has now, after a refused entry. None if the person was deleted; another
+    /// id if the person was merged into another.
+    ///
+    /// A request by id, because a search finds a deletion only after a while. Zoho refuses an
+    /// entry on a deleted record with a reason of its own ([`ApiError::Gone`]), so it is not asked.
+    pub async fn find_current_id(&self, person: &str) -> Result<Option<String>, ApiError> {
+        let found = match self.kind {
+            CrmKind::HubSpot(_) => self.build_hubspot().read_person_id(person).await,
+            CrmKind::Pipedrive(settings) => self.build_pipedrive(settings).read_person_id(person).await,
+            CrmKind::Zoho(_) | CrmKind::GoogleSheets(_) | CrmKind::Webhook(_) => Ok(Some(person.to_owned())),
+        };
+        match found {
+            Err(ApiError::Gone) => Ok(None),
+            found => found,
+        }
+    }
+
     /// The id of this message's entry, if the CRM has it. Needed only if an earlier attempt may
     /// have arrived.
     pub async fn find_entry(

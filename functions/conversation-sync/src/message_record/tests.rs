@@ -60,7 +60,7 @@ fn observed_message(id: &str, text: &str, second: i64) -> LineMessage {
         kind: "text".into(),
         text: Some(text.into()),
         target: None,
-        is_history: false,
+        age: SignedDuration::ZERO,
     }
 }
 

@@ -1,6 +1,5 @@
 //! Writes an entry into a CRM, with the person that it belongs to.
 
-use jiff::SignedDuration;
 use tellonce_core::{clock::Clock, hash::sha256_hex, ledger::Ledger};
 
 use super::person_ids::{CrmPerson, PersonIds};
@@ -10,9 +9,6 @@ use crate::{
     record_store::ItemKey,
     task::AttemptOutcome,
 };
-
-/// A search finds a new person after this time at the latest.
-const MAX_SEARCH_LAG: SignedDuration = SignedDuration::from_mins(10);
 
 /// What the writing of an entry may touch.
 pub(super) struct EntryWriter<'a> {
@@ -49,25 +45,32 @@ impl EntryWriter<'_> {
                 result => return result.map(AttemptOutcome::Done),
             }
         }
-        // A user of the CRM deleted or merged the person. Some CRMs refuse the entry then with the
-        // code of a wrong request. A new person may only be missing in the search.
-        let refusal = match failed {
-            Some((person, error @ ApiError::Refused { .. })) => {
-                if now.duration_since(person.saved_at) <= MAX_SEARCH_LAG {
-                    return Err(error);
-                }
-                Some((person.id, error))
-            }
-            _ => None,
+        // Some CRMs refuse an entry on a deleted person with the code of a wrong request. So the
+        // person is read. As long as it is there, the entry is wrong, and no new person is made.
+        let gone_id = match failed {
+            Some((person, refusal @ ApiError::Refused { .. })) => match self.client.find_current_id(&person.id).await {
+                Ok(Some(id)) if id == person.id => return Err(refusal),
+                Ok(Some(id)) => return self.write_to_person(&key, &id, entry).await,
+                Ok(None) => Some(person.id),
+                Err(ApiError::Refused { .. }) => return Err(refusal),
+                Err(error) => return Err(error),
+            },
+            Some((person, _)) => Some(person.id),
+            None => None,
         };
         let Some(person) = self.client.find_or_create_person(&entry.phone, entry.name.as_deref(), now).await? else {
             return Ok(AttemptOutcome::Skipped("the CRM has no person with this number, and `unknown` is `skip`"));
         };
-        if let Some((_, error)) = refusal.filter(|(refused, _)| *refused == person) {
-            return Err(error);
+        // The search still finds a person who is gone. It is asked again later.
+        if gone_id.as_ref() == Some(&person) {
+            return Err(ApiError::Gone);
         }
-        self.person_ids.save(&key, &person, now).await;
-        self.write_entry(Some(&person), entry).await.map(AttemptOutcome::Done)
+        self.write_to_person(&key, &person, entry).await
+    }
+
+    async fn write_to_person(&self, key: &ItemKey, person: &str, entry: &CrmEntry) -> Result<AttemptOutcome, ApiError> {
+        self.person_ids.save(key, person, self.clock.now()).await;
+        self.write_entry(Some(person), entry).await.map(AttemptOutcome::Done)
     }
 
     async fn write_entry(&self, person: Option<&str>, entry: &CrmEntry) -> Result<Option<String>, ApiError> {

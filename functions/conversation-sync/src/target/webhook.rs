@@ -55,7 +55,7 @@ fn build_body(notification: &Notification) -> String {
             conversation_id: notification.conversation_id.as_deref().map(field),
             customer: EventCustomer {
                 phone: notification.phone.as_ref().map(Phone::expose),
-                private_id: notification.lid.as_deref().map(field),
+                private_id: notification.private_id().map(field),
                 name: notification.name.as_deref().and_then(wording::clean_name),
             },
             messages: notification.messages.iter().map(message).collect(),
@@ -116,6 +116,19 @@ mod tests {
         insta::assert_json_snapshot!("webhook_hebrew_pictures_and_sent_again", parse_body(&hebrew_notification()));
         insta::assert_json_snapshot!("webhook_without_text_and_name", parse_body(&bare_notification()));
         insta::assert_json_snapshot!("webhook_hostile", parse_body(&hostile_notification()));
+    }
+
+    #[test]
+    fn the_private_id_is_null_if_the_number_is_known() {
+        let lid = Some("235085806700321@lid".to_owned());
+        let known = Notification { lid: lid.clone(), ..sample_notification() };
+        let unknown = Notification { lid, phone: None, ..sample_notification() };
+        for (notification, expected) in [(known, None), (unknown, Some("235085806700321@lid"))] {
+            let body: serde_json::Value = serde_json::from_str(&build_body(&notification)).unwrap();
+            let customer = &body["data"]["customer"];
+            assert_eq!(customer["private_id"].as_str(), expected);
+            assert_eq!(customer["phone"].is_null(), expected.is_some());
+        }
     }
 
     #[test]

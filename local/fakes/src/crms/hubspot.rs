@@ -35,8 +35,11 @@ pub(super) fn reply_to_request(
     match (&request.method, steps.as_slice()) {
         (&Method::POST, ["crm", "v3", "objects", "contacts", "search"]) => search_contacts(&body, records, found_until),
         (&Method::POST, ["crm", "v3", "objects", "contacts"]) => create_contact(&body, records, now_ms),
+        (&Method::POST, ["crm", "v3", "objects", "contacts", "batch", "read"]) => read_contacts(&body, records),
         (&Method::POST, ["crm", "v3", "objects", "communications"]) => create_communication(&body, records, now_ms),
-        (&Method::POST, ["crm", "v3", "objects", "communications", "batch", "read"]) => read_batch(&body, records),
+        (&Method::POST, ["crm", "v3", "objects", "communications", "batch", "read"]) => {
+            read_communications(&body, records)
+        }
         (
             &Method::GET,
             ["crm", "v4", "objects", "contact" | "contacts", id, "associations", "communication" | "communications"],
@@ -195,14 +198,26 @@ fn list_associations(request: &FakeRequest, id: &str, records: &FakeCrmRecords) 
     FakeReply::json(StatusCode::OK, &response)
 }
 
-fn read_batch(body: &Value, records: &FakeCrmRecords) -> FakeReply {
+fn read_contacts(body: &Value, records: &FakeCrmRecords) -> FakeReply {
+    read_batch(body, |id| {
+        let person = records.find_person(id)?;
+        Some(object_json(id, &person.fields, person.created_ms.max(0), &wanted_properties(body)))
+    })
+}
+
+fn read_communications(body: &Value, records: &FakeCrmRecords) -> FakeReply {
+    read_batch(body, |id| {
+        let written = records.entries.iter().find(|written| written.id == id)?;
+        Some(object_json(id, &written.fields, written.created_ms, &wanted_properties(body)))
+    })
+}
+
+fn read_batch(body: &Value, read: impl Fn(&str) -> Option<Value>) -> FakeReply {
     let inputs = body["inputs"].as_array().map(Vec::as_slice).unwrap_or_default();
     let (mut results, mut missing) = (Vec::new(), Vec::new());
     for id in inputs.iter().filter_map(|input| input["id"].as_str()) {
-        match records.entries.iter().find(|written| written.id == id) {
-            Some(written) => {
-                results.push(object_json(id, &written.fields, written.created_ms, &wanted_properties(body)));
-            }
+        match read(id) {
+            Some(object) => results.push(object),
             None => missing.push(id),
         }
     }

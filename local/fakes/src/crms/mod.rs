@@ -136,6 +136,16 @@ impl FakeCrms {
         self.records.change(|books| books.entry(crm.to_owned()).or_default().people.retain(|person| person.id != id))
     }
 
+    /// Changes a field of a person, as a user of the CRM would.
+    pub fn change_person(&self, crm: &str, id: &str, field: &str, value: &Value) -> anyhow::Result<()> {
+        self.records.change(|books| {
+            let people = &mut books.entry(crm.to_owned()).or_default().people;
+            for person in people.iter_mut().filter(|person| person.id == id) {
+                person.fields[field] = value.clone();
+            }
+        })
+    }
+
     /// Sets for how many milliseconds a search does not find a new person. The default is zero.
     ///
     /// The real HubSpot, Pipedrive and Zoho have such a lag.

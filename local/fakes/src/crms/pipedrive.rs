@@ -16,6 +16,9 @@ pub(super) fn reply_to_request(
     now_ms: i64,
     found_until: i64,
 ) -> FakeReply {
+    if let (&Method::GET, Some(id)) = (&request.method, read_person_id(&request.path)) {
+        return read_person(id, records);
+    }
     match (&request.method, request.path.as_str()) {
         (&Method::GET, "/api/v2/persons/search") => search_persons(request, records, found_until),
         (&Method::POST, "/api/v2/persons") => create_person(&request.json_body(), records, now_ms),
@@ -81,6 +84,21 @@ fn create_person(body: &Value, records: &mut FakeCrmRecords, now_ms: i64) -> Fak
     let person = records.add_person(body.clone(), now_ms);
     let data = json!({"id": id_number(&person.id), "name": person.fields["name"], "phones": person.fields["phones"]});
     FakeReply::json(StatusCode::CREATED, &json!({"success": true, "data": data}))
+}
+
+/// The id in `/api/v2/persons/{id}`.
+fn read_person_id(path: &str) -> Option<&str> {
+    path.strip_prefix("/api/v2/persons/").filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn read_person(id: &str, records: &FakeCrmRecords) -> FakeReply {
+    let Some(person) = records.find_person(id) else {
+        return error_reply(StatusCode::NOT_FOUND, "Person not found");
+    };
+    let data = json!({
+        "id": id_number(&person.id), "name": person.fields["name"], "phones": person.fields["phones"], "is_deleted": false,
+    });
+    FakeReply::json(StatusCode::OK, &json!({"success": true, "data": data}))
 }
 
 fn create_note(body: &Value, records: &mut FakeCrmRecords, now_ms: i64) -> FakeReply {

@@ -122,7 +122,7 @@ struct CrmTable {
     #[serde(default)]
     text: TextDetail,
     /// The highest rate of requests, in requests a minute: 1 to 6000. A message takes one, and the
-    /// first of a new customer up to four.
+    /// first of a new customer up to five.
     /// Default: 200 for hubspot, 100 for pipedrive and zoho, 50 for google-sheets, 300 for webhook.
     requests_per_minute: Option<u32>,
     /// `hubspot`, `pipedrive`: what happens to a number without a contact. Default: `create`.

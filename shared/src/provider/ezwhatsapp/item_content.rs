@@ -143,6 +143,10 @@ const OTHER_TYPES: [(ContentKind, &[&str]); 6] = [
             "numberchanged",
             "eventresponse",
             "debug",
+            "fastratchetkeysenderkeydistribution",
+            "initialsecuritynotificationsettingsync",
+            "messagehistorynotice",
+            "stickersyncrmr",
         ],
     ),
 ];
@@ -153,6 +157,9 @@ const SIDE_MEMBERS: [&str; 11] =
 const VAGUE_TYPES: [&str; 5] = ["action", "unknown", "unsupported", "protocol", "ciphertext"];
 /// Baileys' numbers of missed calls. Source: `WebMessageInfo.StubType`.
 const CALL_STUBS: [&str; 4] = ["40", "41", "45", "46"];
+/// Baileys' marks of messages that it could not read: encrypted, or of a later version of
+/// `WhatsApp`. Their members decide. Source: `WebMessageInfo.StubType`.
+const UNREAD_STUBS: [&str; 4] = ["2", "ciphertext", "3", "futureproof"];
 /// Where a tapped reply has its title.
 const TITLE_PLACES: [&str; 15] = [
     "/title",
@@ -250,13 +257,13 @@ pub(super) fn parse_content(members: &ItemMembers<'_>) -> LineContent {
     let word = written_type.as_deref().map(type_word).unwrap_or_default();
     let kind = parts.classify(&word);
     let text = match kind {
-        ContentKind::Written | ContentKind::Unknown => parts.find_text(&word),
+        ContentKind::Written | ContentKind::Unknown | ContentKind::Action => parts.find_text(&word),
         ContentKind::Edit => parts.find_edited_text(),
         ContentKind::Reaction | ContentKind::Poll | ContentKind::Notice => parts.find_mark(kind),
         ContentKind::Deletion | ContentKind::Call | ContentKind::Empty => None,
     };
     let kind = match kind {
-        ContentKind::Unknown if text.is_some() => ContentKind::Written,
+        ContentKind::Unknown | ContentKind::Action if text.is_some() => ContentKind::Written,
         ContentKind::Written if text.is_none() && TEXT_TYPES.contains(&word.as_str()) => ContentKind::Empty,
         kind => kind,
     };
@@ -359,7 +366,7 @@ impl<'a, 'm> MessageParts<'a, 'm> {
             ("protocol" | "action", _) => match classify_word(&detail) {
                 Some(kind) if kind != ContentKind::Written => kind,
                 _ if word == "protocol" => ContentKind::Notice,
-                _ if !detail.is_empty() => ContentKind::Unknown,
+                _ if !detail.is_empty() => ContentKind::Action,
                 _ => self.classify_members(),
             },
             ("system", _) if classify_word(&detail) == Some(ContentKind::Call) => ContentKind::Call,
@@ -374,9 +381,9 @@ impl<'a, 'm> MessageParts<'a, 'm> {
 
     /// What the message is, by the members that it has.
     fn classify_members(&self) -> ContentKind {
-        let stub = self.item.get("messagestubtype").owned_text();
-        if let Some(stub) = stub.filter(|stub| stub != "0") {
-            let is_call = CALL_STUBS.contains(&stub.as_str()) || plain_name(&stub).starts_with("call");
+        let stub = self.item.get("messagestubtype").owned_text().map(|stub| plain_name(&stub));
+        if let Some(stub) = stub.filter(|stub| stub != "0" && !UNREAD_STUBS.contains(&stub.as_str())) {
+            let is_call = CALL_STUBS.contains(&stub.as_str()) || stub.starts_with("call");
             return if is_call { ContentKind::Call } else { ContentKind::Notice };
         }
         // Both say what they are.
@@ -704,6 +711,8 @@ mod tests {
                     json!({"type": "action", "action": {"type": "ephemeral_setting", "ephemeral": 86400}}),
                     json!({"type": "request_welcome"}),
                     json!({"message": {"senderKeyDistributionMessage": {}}}),
+                    json!({"message": {"fastRatchetKeySenderKeyDistributionMessage": {}}}),
+                    json!({"messageType": "stickerSyncRmrMessage", "message": {"stickerSyncRmrMessage": {}}}),
                 ],
             ),
             (
@@ -732,12 +741,18 @@ mod tests {
             ("unknown", json!({})),
             ("unknown", json!({"type": "a b"})),
             ("unknown", json!({"type": 7, "contact": {"name": "Noa"}})),
-            ("action", json!({"type": "action", "action": {"type": "levitate", "target": "m1"}})),
             ("ciphertext", json!({"type": "ciphertext"})),
+            ("ciphertext", json!({"type": "ciphertext", "messageStubType": "CIPHERTEXT"})),
+            ("unknown", json!({"messageStubType": 2, "messageStubParameters": ["No session record"]})),
+            ("unknown", json!({"messageStubType": 3})),
         ] {
             let name = if name == "unknown" && item["type"].is_number() { "7" } else { name };
             assert_eq!(parts(&item), (ContentKind::Unknown, name.to_owned(), None), "{item}");
         }
+        // It is about an earlier message, whatever it does.
+        assert_kind(ContentKind::Action, &json!({"type": "action", "action": {"type": "levitate", "target": "m1"}}));
+        assert_kind(ContentKind::Action, &json!({"action": {"type": "levitate", "target": "m1"}}));
+        assert_written("action", Some("Hi"), &json!({"type": "action", "action": {"type": "levitate"}, "body": "Hi"}));
         assert_written("unknown", Some("Hi"), &json!({"body": "Hi"}));
         assert_written("text", Some("Hi"), &json!({"text": {"body": "Hi"}}));
         assert_written("text", Some("Hi"), &json!({"text": {"body": "Hi"}, "protocol": "https", "action": {}}));

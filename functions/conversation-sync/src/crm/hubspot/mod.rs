@@ -123,6 +123,23 @@ impl HubSpotClient<'_> {
         parse_created_id(&reply)
     }
 
+    /// The id of a contact, and none if it was deleted. `HubSpot` may name another contact after a
+    /// merge.
+    pub(super) async fn read_person_id(&self, person: &str) -> Result<Option<String>, ApiError> {
+        let body = json!({ "inputs": [{ "id": person }], "properties": [], "propertiesWithHistory": [] });
+        let reply = self.post_json(&["contacts", "batch", "read"], &body).await?;
+        let errors = BatchErrors::from_response(&reply);
+        let page: HubSpotPage<'_> = reply.parse_json()?;
+        match (page.results.first(), errors) {
+            (Some(contact), _) => {
+                let id = contact.at_pointer("/id").owned_text();
+                id.map(Some).ok_or(ApiError::UnexpectedResponse { status: reply.status })
+            }
+            (None, BatchErrors::OnlyMissing) => Ok(None),
+            (None, BatchErrors::Unreadable) => Err(ApiError::ServerError { status: reply.status }),
+        }
+    }
+
     /// Reads all communications of the contact, the newest first. A search would be one call, but
     /// finds a communication only some time after it was written. Lists of associations have no
     /// documented lag.

@@ -198,3 +198,29 @@ async fn every_refusal_states_whether_to_retry_and_reveals_nothing() {
     assert_eq!(error.fault(), Fault::Transient);
     assert_reveals_nothing(&error);
 }
+
+#[tokio::test]
+async fn a_contact_is_there_deleted_or_merged_into_another() {
+    let fixture = CrmClientFixture::start().await;
+    let client = fixture.build_client(&HUBSPOT_KIND, "hunter2");
+    let batch = |results: Value| json!({ "status": "COMPLETE", "results": results });
+    let missing = |category: &str| {
+        let body = json!({ "status": "COMPLETE", "results": [], "numErrors": 1, "errors": [{ "category": category }] });
+        http_response("207 Multi-Status", &body.to_string())
+    };
+    for (reply, expected) in [
+        (ok_reply(&batch(json!([{ "id": "512", "properties": {}, "archived": false }]))), Some("512")),
+        (ok_reply(&batch(json!([{ "id": "77", "properties": {} }]))), Some("77")),
+        (ok_reply(&batch(json!([]))), None),
+        (missing("OBJECT_NOT_FOUND"), None),
+        (http_response("404 Not Found", r#"{"category":"OBJECT_NOT_FOUND"}"#), None),
+    ] {
+        let (requests, found) = fixture.serve_replies(&[reply], client.find_current_id("512")).await;
+        assert_eq!(found.unwrap().as_deref(), expected);
+        assert_eq!(request_line(&requests[0]), "POST /crm/v3/objects/contacts/batch/read");
+        let expected = json!({ "inputs": [{ "id": "512" }], "properties": [], "propertiesWithHistory": [] });
+        assert_eq!(request_body(&requests[0]), expected);
+    }
+    let (_, unread) = fixture.serve_replies(&[missing("INTERNAL_ERROR")], client.find_current_id("512")).await;
+    assert_eq!(unread.unwrap_err().fault(), Fault::Ambiguous, "it may be there");
+}

@@ -79,6 +79,16 @@ impl PipedriveClient<'_> {
         Self::parse_created_id(&self.send_request(self.build_request(Method::POST, address).json(&body)).await?)
     }
 
+    /// The id of a person. Pipedrive keeps a deleted person for some days, and says so.
+    pub(super) async fn read_person_id(&self, person: &str) -> Result<Option<String>, ApiError> {
+        let address = self.build_url(&["api", "v2", "persons", person])?;
+        let reply = self.send_request(self.build_request(Method::GET, address)).await?;
+        if Self::parse_response(&reply)?.data.at_pointer("/is_deleted").is_true() {
+            return Ok(None);
+        }
+        Self::parse_created_id(&reply).map(Some)
+    }
+
     /// Searches the person's notes, the newest first.
     pub(super) async fn find_entry(&self, person: &str, entry: &CrmEntry) -> Result<Option<String>, ApiError> {
         let mut start = "0".to_owned();

@@ -154,3 +154,19 @@ async fn a_company_that_is_not_part_of_a_host_name_gets_no_token() {
         assert!(matches!(error, ApiError::AddressNotAllowed(_)), "{company}");
     }
 }
+
+#[tokio::test]
+async fn a_person_is_there_or_was_deleted() {
+    let fixture = CrmClientFixture::start().await;
+    let kind = pipedrive_kind(UnknownContactRule::Create);
+    let client = fixture.build_client(&kind, "hunter2");
+    let person = |is_deleted: bool| {
+        ok_reply(&json!({ "success": true, "data": { "id": 512, "name": "Noa Levi", "is_deleted": is_deleted } }))
+    };
+    let missing = http_response("404 Not Found", r#"{"success":false,"error":"Person not found","data":null}"#);
+    for (reply, expected) in [(person(false), Some("512")), (person(true), None), (missing, None)] {
+        let (requests, found) = fixture.serve_replies(&[reply], client.find_current_id("512")).await;
+        assert_eq!(found.unwrap().as_deref(), expected);
+        assert_eq!(request_line(&requests[0]), "GET /api/v2/persons/512");
+    }
+}

@@ -60,6 +60,12 @@ fn hubspot_requests() -> Vec<DescribedRequest> {
             })),
         ),
         (HUBSPOT, "GET", "/crm/v4/objects/contacts/7/associations/communications?limit=500", None),
+        (
+            HUBSPOT,
+            "POST",
+            "/crm/v3/objects/contacts/batch/read",
+            Some(json!({"inputs": [{"id": "7"}], "properties": [], "propertiesWithHistory": []})),
+        ),
     ]
 }
 
@@ -77,6 +83,7 @@ fn other_requests() -> Vec<DescribedRequest> {
             "/api/v2/persons",
             Some(json!({"name": "Noa", "phones": [{"value": "+972545550199", "primary": true, "label": "mobile"}]})),
         ),
+        (PIPEDRIVE, "GET", "/api/v2/persons/7", None),
         (PIPEDRIVE, "GET", "/api/v1/notes?person_id=7&sort=add_time%20DESC&start=0&limit=50", None),
         (
             PIPEDRIVE,
