@@ -26,11 +26,7 @@ impl Phone {
     /// The form that stands for all forms of this number, in E.164. For keys and comparisons, not
     /// for messages.
     pub fn canonical(&self) -> Cow<'_, str> {
-        let number = self.expose();
-        match find_other_form(number) {
-            Some(OtherForm::Canonical(form)) => Cow::Owned(form),
-            Some(OtherForm::Reported(_)) | None => Cow::Borrowed(number),
-        }
+        canonical_form(self.expose()).map_or(Cow::Borrowed(self.expose()), Cow::Owned)
     }
 
     /// Whether both numbers belong to one contact.
@@ -42,6 +38,14 @@ impl Phone {
     pub fn other_form(&self) -> Option<Self> {
         let (OtherForm::Canonical(form) | OtherForm::Reported(form)) = find_other_form(self.expose())?;
         Self::from_e164(&form).ok()
+    }
+}
+
+/// The canonical form of an E.164 number that is not canonical.
+pub(super) fn canonical_form(number: &str) -> Option<String> {
+    match find_other_form(number)? {
+        OtherForm::Canonical(form) => Some(form),
+        OtherForm::Reported(_) => None,
     }
 }
 
@@ -143,6 +147,11 @@ mod tests {
         ] {
             let typed = Phone::parse(one, country, PhoneRule::Possible).unwrap();
             assert!(typed.is_same_contact(&phone(other)), "{country}: {typed}");
+            // The other form may be typed, too, and stays as it is.
+            for spelling in [other.to_owned(), other.replacen('+', "00", 1), other[1..].to_owned()] {
+                let parsed = Phone::parse(&spelling, country, PhoneRule::Possible);
+                assert_eq!(parsed, Ok(phone(other)), "{spelling}");
+            }
         }
         assert_eq!(phone("+551187654321").expose(), "+551187654321");
     }
