@@ -5,9 +5,9 @@
 //! in `Content-Type`. Without a name, a detector decides by the bytes and by the form's country.
 //!
 //! A charset that is named and does not fit counts as not named. All fields of a form have one
-//! charset, so it is chosen for all of them together. Only a few bytes of UTF-8 may be lost, such as
-//! the end of a message that was cut. Then the other fields are read as UTF-8. What no charset
-//! explains keeps U+FFFD, and [`crate::field_search`] uses no name with it.
+//! charset, so it is chosen for all of them together. If a few bytes of UTF-8 were lost, such as
+//! the end of a message that was cut, the others are still read as UTF-8. What no charset explains
+//! keeps U+FFFD, and [`crate::field_search`] uses no name with it.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8};

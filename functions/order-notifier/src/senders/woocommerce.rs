@@ -183,8 +183,12 @@ fn parse_order(
         is_repeated_by_changes: false,
     });
     // A status that the shop made for its parcels says itself that one is on its way.
-    let transport = if is_core { order.find_transport() } else { Transport::Carrier };
-    match (milestone, transport) {
+    judge_transport(event, if is_core { order.find_transport() } else { Transport::Carrier })
+}
+
+/// The event, unless it reports a parcel that no carrier brings.
+fn judge_transport(event: Box<OrderEvent>, transport: Transport) -> Result<ParsedOrder, OrderSkipReason> {
+    match (event.milestone, transport) {
         (Milestone::Shipped | Milestone::OutForDelivery, Transport::Nothing) => Err(OrderSkipReason::NothingToShip),
         // The customer takes the order, so "on its way" was never true. A "ready" message must not
         // follow.
