@@ -185,10 +185,13 @@ pub fn deserialize_list_or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     let Some(raw) = Option::<&RawValue>::deserialize(deserializer)? else { return Ok(Vec::new()) };
-    if matches!(raw.get(), "null" | "{}" | "\"\"" | "false") {
+    let raw_json = RawJson(Some(raw));
+    // An empty object may have spaces within.
+    let is_empty_object = || raw_json.object_members().is_some_and(|members| members.is_empty());
+    if matches!(raw.get(), "null" | "\"\"" | "false") || is_empty_object() {
         return Ok(Vec::new());
     }
-    let elements = RawJson(Some(raw)).php_list_elements();
+    let elements = raw_json.php_list_elements();
     let elements = elements.ok_or_else(|| de::Error::custom("the value is not a list"))?;
     // The error of serde_json could quote the value.
     let parsed = elements.into_iter().map(|element| serde_json::from_str(element.0.map_or("null", RawValue::get)));
@@ -201,7 +204,8 @@ pub fn deserialize_object_or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de
 ) -> Result<Option<T>, D::Error> {
     let raw = Option::<&RawValue>::deserialize(deserializer)?;
     match raw.map(RawValue::get) {
-        None | Some("null" | "[]" | "\"\"" | "false") => Ok(None),
+        None | Some("null" | "\"\"" | "false") => Ok(None),
+        Some(_) if RawJson(raw).list_elements().is_some_and(|elements| elements.is_empty()) => Ok(None),
         Some(written) if written.starts_with('{') => {
             // The error of serde_json could quote the value.
             serde_json::from_str(written).map(Some).map_err(|_| de::Error::custom("a member has another shape"))
@@ -291,6 +295,8 @@ impl Visitor<'_> for KeyMatcher<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -372,6 +378,7 @@ mod tests {
             (r#"{"list":{"1":1,"7":2}}"#, Some(vec![1, 2])),
             (r#"{"list":null}"#, Some(vec![])),
             (r#"{"list":{}}"#, Some(vec![])),
+            ("{\"list\":{ \n}}", Some(vec![])),
             (r#"{"list":false}"#, Some(vec![])),
             ("{}", Some(vec![])),
             (r#"{"list":{"a":1}}"#, None),
@@ -380,6 +387,21 @@ mod tests {
         ] {
             assert_eq!(list(json), expected, "{json}");
         }
+    }
+
+    #[test]
+    fn an_empty_list_of_php_is_an_empty_object() {
+        #[derive(Deserialize)]
+        struct ObjectHolder {
+            #[serde(default, deserialize_with = "deserialize_object_or_empty")]
+            object: Option<BTreeMap<String, u8>>,
+        }
+        let object = |json: &str| serde_json::from_str::<ObjectHolder>(json).map(|holder| holder.object).ok();
+        for json in ["{}", r#"{"object":null}"#, r#"{"object":[]}"#, "{\"object\":[ \n]}", r#"{"object":""}"#] {
+            assert_eq!(object(json), Some(None), "{json}");
+        }
+        assert_eq!(object(r#"{"object":{ }}"#), Some(Some(BTreeMap::new())));
+        assert_eq!(object(r#"{"object":[1]}"#), None);
     }
 
     #[test]

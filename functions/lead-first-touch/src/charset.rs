@@ -5,14 +5,17 @@
 //! in `Content-Type`. Without a name, a detector decides by the bytes and by the form's country.
 //!
 //! A charset that is named and does not fit counts as not named. All fields of a form have one
-//! charset, so it is chosen for all of them together. What no charset explains keeps U+FFFD, and
-//! [`crate::field_search`] uses no name with it.
+//! charset, so it is chosen for all of them together. If a few bytes of UTF-8 were lost, such as
+//! the end of a message that was cut, the others are still read as UTF-8. What no charset explains
+//! keeps U+FFFD, and [`crate::field_search`] uses no name with it.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8};
 
 /// The field in which a browser names the charset.
 const CHARSET_FIELD: &[u8] = b"_charset_";
+/// The longest number of a character (`1114111`), with its semicolon.
+const MAX_REFERENCE_BYTES: usize = 8;
 
 /// A field as its bytes.
 pub(crate) struct RawField {
@@ -49,7 +52,15 @@ fn choose_encoding(fields: &[RawField], named: Option<&str>, country: &str) -> &
     // Except that of ISO-2022-JP, which looks like ASCII.
     let named = [in_form, in_headers].into_iter().flatten().map(Encoding::output_encoding);
     let seven_bit = named.clone().filter(|encoding| !encoding.is_ascii_compatible());
-    if let Some(encoding) = seven_bit.chain([UTF_8]).chain(named).find(|encoding| fits(encoding)) {
+    // Every byte fits a charset with one byte a character, so that it fits proves nothing.
+    let strict = named.clone().filter(|encoding| !encoding.is_single_byte());
+    if let Some(encoding) = seven_bit.chain([UTF_8]).chain(strict).find(|encoding| fits(encoding)) {
+        return encoding;
+    }
+    if is_damaged_utf_8(texts(), named.clone().any(|encoding| encoding == UTF_8)) {
+        return UTF_8;
+    }
+    if let Some(encoding) = named.into_iter().find(|encoding| fits(encoding)) {
         return encoding;
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
@@ -65,13 +76,28 @@ fn choose_encoding(fields: &[RawField], named: Option<&str>, country: &str) -> &
     detector.guess(is_domain.then_some(domain.as_bytes()), Utf8Detection::Deny)
 }
 
+/// Whether texts are UTF-8 in which some bytes were lost. Two bytes of another charset are seldom a
+/// character of UTF-8 by accident. So its characters must outnumber the other bytes, or be there at
+/// all if the sender names UTF-8.
+fn is_damaged_utf_8<'t>(texts: impl Iterator<Item = &'t [u8]>, is_named: bool) -> bool {
+    let (mut characters, mut lost_bytes) = (0_usize, 0_usize);
+    for chunk in texts.flat_map(<[u8]>::utf8_chunks) {
+        characters += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        lost_bytes += chunk.invalid().len();
+    }
+    characters > if is_named { 0 } else { lost_bytes }
+}
+
 /// Decodes the numbers (`&#1504;`) that a browser writes for characters that the page's charset
-/// lacks.
+/// lacks. A semicolon is searched near its number only, because a body may have many numbers
+/// without one.
 fn decode_references(text: &str) -> String {
     let (mut decoded, mut rest) = (String::with_capacity(text.len()), text);
     while let Some((before, after)) = rest.split_once("&#") {
         decoded.push_str(before);
-        let reference = after.split_once(';').and_then(|(digits, after)| {
+        let end = after.bytes().take(MAX_REFERENCE_BYTES).position(|byte| byte == b';');
+        let reference = end.and_then(|end| {
+            let (digits, after) = (&after[..end], &after[end + 1..]);
             let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
             let character = char::from_u32(digits.parse().ok().filter(|_| is_number)?)?;
             (!character.is_control()).then_some((character, after))
@@ -154,6 +180,41 @@ mod tests {
     }
 
     #[test]
+    fn lost_bytes_of_utf_8_damage_only_their_own_field() {
+        let decode = |message: &[u8], consent: &str, named: Option<&str>| {
+            let field = |name: &str, value: &[u8]| RawField { name: name.into(), value: value.into() };
+            let fields = [
+                field("שם", "נועה".as_bytes()),
+                field("message", message),
+                field("consent", consent.as_bytes()),
+                field("city", "Haifa".as_bytes()),
+            ];
+            let fields = decode_fields(&fields, named, "IL");
+            assert_eq!((&*fields[0].0, &*fields[0].1), ("שם", "נועה"), "{named:?}");
+            assert_eq!((&*fields[2].1, &*fields[3].1), (consent, "Haifa"), "{named:?}");
+            fields[1].1.clone()
+        };
+        for named in [None, Some("utf-8"), Some("windows-1255"), Some("iso-8859-1")] {
+            let message = "שלום".as_bytes();
+            assert_eq!(decode(&message[..message.len() - 1], "כן", named), "שלו\u{fffd}");
+            assert_eq!(decode(b"a\xffb", "כן", named), "a\u{fffd}b");
+            assert_eq!(decode("😀".as_bytes().split_last().unwrap().1, "yes", named), "\u{fffd}");
+        }
+        // Many lost bytes, but the sender names UTF-8.
+        assert_eq!(decode(&[0xff; 40], "כן", Some("utf-8")), "\u{fffd}".repeat(40));
+    }
+
+    #[test]
+    fn a_few_bytes_that_are_utf_8_by_accident_prove_nothing() {
+        // `Ã©` is a character of UTF-8.
+        let odd = "Ã© Müller Jörg Ägäis größer";
+        assert_eq!(decode_name(&encode(odd, "windows-1252"), None, None, "DE"), odd);
+        assert_eq!(decode_name(&encode(odd, "windows-1252"), None, Some("iso-8859-1"), "IL"), odd);
+        let chinese = encode("联通张伟", "gbk");
+        assert_eq!(decode_name(&chinese, None, Some("gbk"), "IL"), "联通张伟");
+    }
+
+    #[test]
     fn characters_that_the_page_lacks_arrive_as_numbers() {
         for (text, decoded) in [
             ("&#1504;&#1493;&#1506;&#1492; L.", "נועה L."),
@@ -161,6 +222,8 @@ mod tests {
                 "A & B &# &#; &#x5d0; &#10; &#999999999; &#55357; &amp;",
                 "A & B &# &#; &#x5d0; &#10; &#999999999; &#55357; &amp;",
             ),
+            ("&#1114109;&#00064;&#000000064;", "\u{10fffd}@&#000000064;"),
+            ("&#ה;&#12ה;&#123456ה;", "&#ה;&#12ה;&#123456ה;"),
             ("", ""),
         ] {
             assert_eq!(decode_references(text), decoded);

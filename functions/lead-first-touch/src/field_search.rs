@@ -1,11 +1,9 @@
 //! Finds the facts of a submission among its fields, by the client's names or by usual ones.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use tellonce_core::{
     client_config::{ConsentRule, FormConfig, NO_ANSWERS, YES_ANSWERS},
-    contact::{self, Phone, PhoneError, PhoneRule},
+    contact::{self, Phone, PhoneError},
     pseudonym::PseudonymKey,
     telemetry::LogLabel,
 };
@@ -102,22 +100,14 @@ impl<'a> FieldSearch<'a> {
         let known = self.fields.iter().filter(|field| field.is_telephone && !configured);
         let known = known.flat_map(|field| field.values.iter().map(|answer| (answer.as_str(), field.primary_name())));
         let answers: Vec<(&str, &str)> = known.chain(self.find_values(LeadFact::Phone)).take(MAX_NUMBERS).collect();
-        let country_hint = self.find_country_hint();
+        let country = self.find_country();
+        let parse = |answer: &str| parse_answer(delivery, answer, country.as_deref());
         let mut problem = None;
         let mut usable: Vec<(Phone, &str)> = Vec::new();
         for (answer, field) in &answers {
-            let mut candidates = Vec::new();
-            for number in number_candidates(answer) {
-                match parse_number(delivery, number, country_hint.as_ref()) {
-                    (Some(phone), _) => candidates.push(phone),
-                    (None, why) => problem = problem.or(why),
-                }
-            }
-            // A typed space is more common than a lost plus: of two interpretations, use the one
-            // with an allowed country.
-            let expected = candidates.iter().find(|phone| is_expected_country(delivery, phone));
-            if let Some(phone) = expected.or(candidates.first()) {
-                usable.push((phone.clone(), field));
+            match parse(answer) {
+                Ok(phone) => usable.push((phone, field)),
+                Err(why) => problem = problem.or(why),
             }
         }
         let Some((phone, field)) = usable.first().cloned() else {
@@ -125,34 +115,39 @@ impl<'a> FieldSearch<'a> {
             return (Err(reason), answers.first().map(|(_, field)| *field));
         };
         let is_one_person = delivery.form.kind.facts().submits_one_person;
-        if !configured && !is_one_person && self.may_be_two_people(&usable) {
+        if !configured && !is_one_person && self.may_be_two_people(&usable, parse) {
             return (Err(LeadSkipReason::PhoneUnclear), Some(field));
         }
         (Ok(phone), Some(field))
     }
 
     /// Whether one of the numbers may belong to a person who did not consent: a second telephone
-    /// field (such as an emergency contact), or a second number in any field that may hold one.
-    fn may_be_two_people(&self, usable: &[(Phone, &str)]) -> bool {
-        let digits = |answer: &String| answer.chars().filter(char::is_ascii_digit).collect::<String>();
+    /// field (such as an emergency contact), or a second number in any field that may hold one. One
+    /// number in two spellings or forms is one person's.
+    fn may_be_two_people(
+        &self,
+        usable: &[(Phone, &str)],
+        parse: impl Fn(&str) -> Result<Phone, Option<PhoneError>>,
+    ) -> bool {
+        let Some((first, _)) = usable.first() else { return false };
+        let digits = |answer: &str| answer.chars().filter(char::is_ascii_digit).collect::<String>();
         let telephones = self.fields.iter().filter(|field| field.is_telephone).flat_map(|field| &field.values);
-        let telephones: BTreeSet<String> = telephones.map(digits).filter(|digits| !digits.is_empty()).collect();
-        telephones.len() > 1 || usable.iter().any(|(other, _)| *other != usable[0].0)
+        // A number that may not be messaged, such as a landline, has no form but its digits.
+        let telephones = telephones.map(|answer| parse(answer).map_err(|_| digits(answer)));
+        let telephones: Vec<_> =
+            telephones.filter(|number| number.as_ref().err().is_none_or(|digits| !digits.is_empty())).collect();
+        let differs = |one: &Result<Phone, String>, other: &Result<Phone, String>| match (one, other) {
+            (Ok(one), Ok(other)) => !one.is_same_contact(other),
+            (one, other) => one != other,
+        };
+        telephones.first().is_some_and(|one| telephones.iter().any(|other| differs(one, other)))
+            || usable.iter().any(|(other, _)| !other.is_same_contact(first))
     }
 
-    /// What the submission says about the number's country.
-    fn find_country_hint(&self) -> Option<CountryHint> {
-        self.find_values(LeadFact::Country).into_iter().find_map(|(code, _)| {
-            let code = code.trim();
-            let digits = code.trim_start_matches('+');
-            if code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-                Some(CountryHint::Country(code.to_owned()))
-            } else if matches!(digits.len(), 1..=3) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                Some(CountryHint::CallingCode(digits.to_owned()))
-            } else {
-                None // a name such as `Germany`
-            }
-        })
+    /// The country that the submission states for the number, ISO 3166-1 alpha-2. `None` if there
+    /// is only a name, such as `Germany`.
+    fn find_country(&self) -> Option<String> {
+        self.find_values(LeadFact::Country).into_iter().find_map(|(answer, _)| stated_country(answer))
     }
 
     /// The full name, or the parts that exist, and where it was found. A configured part comes
@@ -234,46 +229,43 @@ fn is_readable(text: &str) -> bool {
     !text.chars().any(|c| matches!(c, char::REPLACEMENT_CHARACTER | '\u{80}'..='\u{9f}'))
 }
 
-/// What a submission says about a number's country.
-enum CountryHint {
-    /// A country, ISO 3166-1 alpha-2.
-    Country(String),
-    /// A calling code.
-    CallingCode(String),
+/// A code that ISO 3166-1 reserves for no country.
+const NO_COUNTRY: &str = "ZZ";
+
+/// The country in an answer such as `DE`, `+49`, `0049`, `49` or `Germany (+49)`, ISO 3166-1
+/// alpha-2. A calling code without a country yields [`NO_COUNTRY`], because a number beside it is
+/// not one of the form's country.
+fn stated_country(answer: &str) -> Option<String> {
+    let answer = answer.trim();
+    if answer.len() == 2 && answer.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Some(answer.to_owned());
+    }
+    let with_plus = answer.rsplit_once('+').map(|(_, code)| code.trim_start());
+    let code = with_plus.or_else(|| answer.strip_prefix("00")).unwrap_or(answer);
+    let (digits, rest) = code.split_at(code.bytes().take_while(u8::is_ascii_digit).count());
+    // The countries of `+1` are often told apart by their area code: `+1868`, `+1-868`.
+    let is_american = with_plus.is_some() && digits.len() == 4 && digits.starts_with('1');
+    let digits = if is_american { "1" } else { digits };
+    let is_code = matches!(digits.len(), 1..=3) && (with_plus.is_some() || rest.is_empty());
+    is_code.then(|| contact::country_of_calling_code(digits).unwrap_or_else(|| NO_COUNTRY.to_owned()))
 }
 
-/// The number in a text. A number that the plan of the stated country does not list may be one of
-/// the form's country, as [`contact::first_usable_phone_text`] says.
-fn parse_number(
-    delivery: &LeadDelivery<'_>,
-    number: String,
-    hint: Option<&CountryHint>,
-) -> (Option<Phone>, Option<PhoneError>) {
-    let (home, rule) = (delivery.country(), delivery.config.phones);
-    let parse = |number: String, country: Option<String>, rule| {
-        contact::first_usable_phone_text([(number, country)], home, rule)
-    };
-    match hint {
-        None => parse(number, None, rule),
-        Some(CountryHint::Country(code)) => parse(number, Some(code.clone()), rule),
-        Some(CountryHint::CallingCode(code)) => {
-            let with_code = add_calling_code(&number, code);
-            let listed = [with_code.clone(), number].map(|number| parse(number, None, PhoneRule::Valid).0);
-            match listed.into_iter().flatten().next() {
-                Some(phone) => (Some(phone), None),
-                None => parse(with_code, None, rule),
-            }
+/// The number in an answer, beside the stated country. A number that the plan of that country does
+/// not list may be one of the form's country, as [`Phone::parse_or_home`] says.
+///
+/// A typed space is more common than a lost plus: of two interpretations, this uses the one with an
+/// allowed country.
+fn parse_answer(delivery: &LeadDelivery<'_>, answer: &str, country: Option<&str>) -> Result<Phone, Option<PhoneError>> {
+    let (mut candidates, mut problem) = (Vec::new(), None);
+    for number in number_candidates(answer) {
+        let number = [(&*number, country)];
+        match contact::first_usable_phone_text(number, delivery.country(), delivery.config.phones) {
+            (Some(phone), _) => candidates.push(phone),
+            (None, why) => problem = problem.or(why),
         }
     }
-}
-
-/// Adds the calling code to a number that has none.
-fn add_calling_code(number: &str, code: &str) -> String {
-    if number.starts_with('+') || number.starts_with("00") {
-        return number.to_owned();
-    }
-    let national = number.strip_prefix(code).filter(|rest| rest.len() >= MIN_PHONE_DIGITS).unwrap_or(number);
-    format!("+{code}{}", national.strip_prefix('0').unwrap_or(national))
+    let expected = candidates.iter().position(|phone| is_expected_country(delivery, phone)).unwrap_or_default();
+    candidates.into_iter().nth(expected).ok_or(problem)
 }
 
 /// The numbers that an answer may mean, the most likely first. An unescaped `+` arrives as a space

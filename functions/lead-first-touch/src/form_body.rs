@@ -23,7 +23,7 @@ use crate::{
     field_search,
     lead::LeadDelivery,
     lead_outcome::LeadSkipReason,
-    submission::{MAX_FIELDS, SubmittedField, field_values},
+    submission::{MAX_FIELDS, MAX_NAME_BYTES, SubmittedField, field_values},
 };
 
 /// JSON nested deeper than this is ignored.
@@ -186,7 +186,8 @@ struct FieldCollector<'f> {
 impl FieldCollector<'_> {
     /// Adds the fields of `value`, whose own name is `path`.
     fn add_value(&mut self, value: RawJson<'_>, path: &str, depth: usize) -> Result<(), LeadSkipReason> {
-        if depth > MAX_DEPTH || self.fields.len() >= MAX_FIELDS {
+        // A long path would be copied for each of its members.
+        if depth > MAX_DEPTH || self.fields.len() >= MAX_FIELDS || path.len() > MAX_NAME_BYTES {
             return Ok(());
         }
         let child_path = |step: &str| if path.is_empty() { step.to_owned() } else { format!("{path}.{step}") };

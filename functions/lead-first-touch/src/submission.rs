@@ -13,7 +13,7 @@ use crate::lead::LeadReference;
 /// The most fields of a submission. Further fields are ignored.
 pub(crate) const MAX_FIELDS: usize = 1000;
 /// The longest name that is used, in bytes. A label may be a whole consent sentence.
-const MAX_NAME_BYTES: usize = 2000;
+pub(crate) const MAX_NAME_BYTES: usize = 2000;
 /// The longest answer that is used, in bytes. Every fact is short.
 const MAX_VALUE_BYTES: usize = 10_000;
 

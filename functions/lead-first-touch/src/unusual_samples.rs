@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use tellonce_samples::{assert_all_files_listed, sample_deliveries};
 
+use tellonce_core::inbox::MAX_BODY_BYTES;
+
 use crate::{
     lead::{LeadDelivery, ParsedLead},
     lead_parser::parse_lead,
@@ -70,19 +72,18 @@ fn two_numbers_without_a_mapping_are_ambiguous_and_a_mapping_decides() {
     assert_eq!(parse("fields = { phone = \"mobile\" }", both), "+972525550101");
 }
 
+/// The number or the outcome of a urlencoded body.
+fn parse_urlencoded(body: &str) -> String {
+    let headers = BTreeMap::from([("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())]);
+    match parse_lead(&LeadDelivery { headers: &headers, ..build_delivery(sample_config(), "site", body.as_bytes()) }) {
+        ParsedLead::Lead(lead) => lead.phone.expose().to_owned(),
+        ParsedLead::Skipped(reason) => reason.code().to_owned(),
+        ParsedLead::NeedsLookup(_) => panic!("nothing to look up"),
+    }
+}
+
 #[test]
 fn a_national_number_beside_a_foreign_country_is_the_forms_or_none() {
-    let parse = |body: &str| {
-        let headers = BTreeMap::from([("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())]);
-        match parse_lead(&LeadDelivery {
-            headers: &headers,
-            ..build_delivery(sample_config(), "site", body.as_bytes())
-        }) {
-            ParsedLead::Lead(lead) => lead.phone.expose().to_owned(),
-            ParsedLead::Skipped(reason) => reason.code().to_owned(),
-            ParsedLead::NeedsLookup(_) => panic!("nothing to look up"),
-        }
-    };
     for (pairs, expected) in [
         ("phone=0545550199&country=US", "+972545550199"),
         ("phone=0545550199&country_code=%2B1", "+972545550199"),
@@ -92,7 +93,121 @@ fn a_national_number_beside_a_foreign_country_is_the_forms_or_none() {
         ("phone=%2B10545550199&country=US", "phone-unusable"),
         ("phone=7400123456&country_code=44", "country-not-allowed"),
     ] {
-        assert_eq!(parse(&format!("{pairs}&whatsapp_consent=on")), expected, "{pairs}");
+        assert_eq!(parse_urlencoded(&format!("{pairs}&whatsapp_consent=on")), expected, "{pairs}");
+    }
+}
+
+#[test]
+fn a_calling_code_means_what_its_country_means() {
+    // Landlines of Germany and France, a mistyped number of America, a code of no country.
+    for (phone, country, calling_codes, expected) in [
+        ("0545550199", "DE", ["%2B49", "49", "0049", "Germany (%2B49)"], "phone-unusable"),
+        ("0545550199", "FR", ["%2B33", "33", "0033", "FR %2B33"], "phone-unusable"),
+        ("545550199", "US", ["%2B1", "1", "001", "%2B1868"], "phone-unusable"),
+        ("545550199", "XX", ["%2B999", "999", "00999", "%2B800"], "phone-unusable"),
+        ("0545550199", "US", ["%2B1", "1", "001", "%2B1-868"], "+972545550199"),
+        ("972545550199", "US", ["%2B1", "1", "001", "United States (%2B1)"], "+972545550199"),
+        ("0545550199", "IL", ["%2B972", "972", "00972", "Israel (%2B972)"], "+972545550199"),
+        ("545550199", "IL", ["%2B972", "972", "00972", "972"], "+972545550199"),
+        ("%2B972545550199", "DE", ["%2B49", "49", "0049", "49"], "+972545550199"),
+        ("017139200123", "DE", ["%2B49", "49", "0049", "49"], "+4917139200123"),
+        ("17612345678", "DE", ["%2B49", "49", "0049", "49"], "+4917612345678"),
+        ("4917612345678", "DE", ["%2B49", "49", "0049", "49"], "+4917612345678"),
+        ("07400123456", "GB", ["%2B44", "44", "0044", "UK (%2B44)"], "country-not-allowed"),
+    ] {
+        for country in [country].into_iter().chain(calling_codes) {
+            let body = format!("phone={phone}&country_code={country}&whatsapp_consent=on");
+            assert_eq!(parse_urlencoded(&body), expected, "{phone} {country}");
+        }
+    }
+    // The name of a country is no code, so the number is one of the form's country.
+    assert_eq!(parse_urlencoded("phone=545550199&country=Israel&whatsapp_consent=on"), "+972545550199");
+}
+
+#[test]
+fn one_number_in_two_forms_is_one_persons() {
+    for (pairs, expected) in [
+        ("phone=%2B5215512345678&mobile=%2B525512345678", "country-not-allowed"),
+        ("phone=%2B5511987654321&mobile=%2B551187654321", "country-not-allowed"),
+        ("phone=054-555-0199&mobile=972545550199&tel=00972+54+5550199", "+972545550199"),
+        ("phone=%2B5215512345678&mobile=%2B525512345679", "phone-ambiguous"),
+        ("phone=054-555-0199&mobile=%2B972545550198", "phone-ambiguous"),
+    ] {
+        assert_eq!(parse_urlencoded(&format!("{pairs}&whatsapp_consent=on")), expected, "{pairs}");
+    }
+}
+
+#[test]
+fn a_form_with_a_cut_letter_keeps_its_other_fields() {
+    let parse = |content_type: &str, body: &[u8]| {
+        let headers = BTreeMap::from([("content-type".to_owned(), content_type.to_owned())]);
+        match parse_lead(&LeadDelivery { headers: &headers, ..build_delivery(sample_config(), "site", body) }) {
+            ParsedLead::Lead(lead) => (lead.name.clone(), lead.has_unreadable_name),
+            other => panic!("{other:?}"),
+        }
+    };
+    let pairs = "phone=0545550199&whatsapp_consent=כן&name=נועה לוי&message=שלום";
+    let cut = &pairs.as_bytes()[..pairs.len() - 1];
+    for content_type in [
+        "application/x-www-form-urlencoded",
+        "application/x-www-form-urlencoded; charset=utf-8",
+        "application/x-www-form-urlencoded; charset=windows-1255",
+    ] {
+        assert_eq!(parse(content_type, cut), (Some("נועה לוי".to_owned()), false), "{content_type}");
+        let cut_name = [b"name=\xd7&", &cut[..pairs.find("&name").unwrap()]].concat();
+        assert_eq!(parse(content_type, &cut_name), (None, true), "{content_type}");
+    }
+    let parts = [
+        &b"--b\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\n\xd7\xa9\xd7\r\n"[..],
+        "--b\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nנועה\r\n".as_bytes(),
+        "--b\r\nContent-Disposition: form-data; name=\"whatsapp_consent\"\r\n\r\nכן\r\n".as_bytes(),
+        b"--b\r\nContent-Disposition: form-data; name=\"phone\"\r\n\r\n0545550199\r\n--b--\r\n",
+    ];
+    assert_eq!(parse("multipart/form-data; boundary=b", &parts.concat()), (Some("נועה".to_owned()), false));
+}
+
+/// Bodies of 1 MiB that cost the square of their length if a loop searches their rest again and
+/// again.
+#[test]
+fn no_body_takes_long() {
+    let fill = |text: &str| text.repeat(MAX_BODY_BYTES / text.len());
+    let half = MAX_BODY_BYTES / 2;
+    let part = |headers: &str| format!("--b\r\nContent-Disposition: form-data; name=\"a\"{headers}\r\n\r\n1\r\n");
+    let urlencoded = ["&#", "%26%23", "a[", "a&", "%ff", "a.", "א"]
+        .into_iter()
+        .map(|text| format!("phone={}", fill(text)))
+        .chain([(0..100_000).map(|n| format!("k{n}=1")).collect::<Vec<_>>().join("&"), fill("a=%ff%d7&")]);
+    let json = [
+        fill("[{},"),
+        format!("[{}1]", fill("{},")),
+        format!("[{}1]", fill("{\"a\":1},")),
+        format!("{{\"{}\":{{{}\"b\":1}}}}", "k".repeat(half), "\"a\":1,".repeat(half / 6)),
+        format!("{{\"{}\":[{}1]}}", "k".repeat(half), "{},".repeat(half / 3)),
+        format!("{{\"{}\":{{{}\"b\":[]}}}}", "k.".repeat(900), "\"a\":{},".repeat(half / 7)),
+        format!("{{\"a\":\"{}\"}}", fill("&#")),
+    ];
+    let parts = [
+        format!("{}--b--\r\n", part("").repeat(15_000)),
+        format!("{}--b--\r\n", part("; filename=\"x\"").repeat(12_000)),
+        format!("{}\r\n--b--\r\n", part("") + &fill("--b")),
+        format!("{}{}--b--\r\n", part(&"; a=\"".repeat(half / 5)), part("")),
+        format!("{}{}\r\n--b--\r\n", "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n", fill("\r\n--")),
+        fill("--b\r\n"),
+        fill("\r\n"),
+    ];
+    let bodies = urlencoded
+        .map(|body| ("application/x-www-form-urlencoded", body))
+        .chain(json.map(|body| ("application/json", body)))
+        .chain(parts.map(|body| ("multipart/form-data; boundary=b", body)));
+    for (content_type, body) in bodies {
+        let headers = BTreeMap::from([("content-type".to_owned(), content_type.to_owned())]);
+        for form in ["site", "jotform"] {
+            let begin = std::time::Instant::now();
+            let delivery = LeadDelivery { headers: &headers, ..build_delivery(sample_config(), form, body.as_bytes()) };
+            drop(parse_lead(&delivery));
+            let took = begin.elapsed();
+            assert!(took.as_secs() < 5, "{took:?}: {form} {}", body.chars().take(60).collect::<String>());
+        }
     }
 }
 

@@ -9,40 +9,27 @@
 //! | Argentina | `+54 9 11 2345 6789` | `+54 11 2345 6789` | only calls from abroad have the `9` |
 //!
 //! Accounts keep the form in which they were opened. Both forms are one contact. So every key of a
-//! contact, and every comparison of two numbers, uses [`Phone::canonical`]: the first form of the
+//! contact, and every comparison of two numbers, uses `Phone::canonical`: the first form of the
 //! table. The number that is messaged stays as it was given, because only one of the forms may
 //! reach the account.
-
-use std::borrow::Cow;
-
-use super::Phone;
 
 /// The digits of an area code and a number in Brazil, with the ninth digit.
 const BRAZIL_DIGITS: usize = 11;
 /// The digits of a number in Mexico or Argentina, without the digit that marks mobiles.
 const NATIONAL_DIGITS: usize = 10;
 
-impl Phone {
-    /// The form that stands for all forms of this number, in E.164. For keys and comparisons, not
-    /// for messages.
-    pub fn canonical(&self) -> Cow<'_, str> {
-        let number = self.expose();
-        match find_other_form(number) {
-            Some(OtherForm::Canonical(form)) => Cow::Owned(form),
-            Some(OtherForm::Reported(_)) | None => Cow::Borrowed(number),
-        }
+/// The canonical form of an E.164 number that is not canonical.
+pub(super) fn canonical_form(number: &str) -> Option<String> {
+    match find_other_form(number)? {
+        OtherForm::Canonical(form) => Some(form),
+        OtherForm::Reported(_) => None,
     }
+}
 
-    /// Whether both numbers belong to one contact.
-    pub fn is_same_contact(&self, other: &Self) -> bool {
-        self == other || self.canonical() == other.canonical()
-    }
-
-    /// The number in its other form, if it has one.
-    pub fn other_form(&self) -> Option<Self> {
-        let (OtherForm::Canonical(form) | OtherForm::Reported(form)) = find_other_form(self.expose())?;
-        Self::from_e164(&form).ok()
-    }
+/// The other form of an E.164 number, if it has one.
+pub(super) fn other_form(number: &str) -> Option<String> {
+    let (OtherForm::Canonical(form) | OtherForm::Reported(form)) = find_other_form(number)?;
+    Some(form)
 }
 
 /// The other form of a number.
@@ -89,8 +76,7 @@ fn find_other_form(number: &str) -> Option<OtherForm> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-    use crate::contact::PhoneRule;
+    use crate::contact::{Phone, PhoneRule};
 
     fn phone(number: &str) -> Phone {
         Phone::from_e164(number).unwrap()
@@ -143,6 +129,11 @@ mod tests {
         ] {
             let typed = Phone::parse(one, country, PhoneRule::Possible).unwrap();
             assert!(typed.is_same_contact(&phone(other)), "{country}: {typed}");
+            // The other form may be typed, too, and stays as it is.
+            for spelling in [other.to_owned(), other.replacen('+', "00", 1), other[1..].to_owned()] {
+                let parsed = Phone::parse(&spelling, country, PhoneRule::Possible);
+                assert_eq!(parsed, Ok(phone(other)), "{spelling}");
+            }
         }
         assert_eq!(phone("+551187654321").expose(), "+551187654321");
     }

@@ -10,8 +10,9 @@
 //!
 //! Promises: nothing is guessed. Two numbers in one field, an extension and letters are errors. A
 //! number without a country prefix is read by the plan of its own country. If that plan does not
-//! list it, it may be a number of the sender's country. A number that neither plan lists, and that
-//! has no shape that this module knows, is an error.
+//! list it, and it begins with the trunk zero or the calling code of the sender's country, it is a
+//! number of that country. A number that neither plan lists, and that has no shape that this module
+//! knows, is an error.
 //!
 //! Does **not** promise that the number exists, that its owner uses `WhatsApp`, or that it is the
 //! customer's.
@@ -43,11 +44,17 @@ mod dialled_number;
 mod numbering_plan;
 mod phone_rule;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 pub use self::chat_address::{ChatAddress, Lid, parse_international};
 pub use self::customer_fields::{PhoneCandidate, build_full_name, first_usable_phone, first_usable_phone_text};
 pub use self::phone_rule::{PhoneError, PhoneRule};
+
+/// The main country of a calling code, given its digits: `GB` for `44`. ISO 3166-1 alpha-2. `None`
+/// for a code without a country.
+pub fn country_of_calling_code(digits: &str) -> Option<String> {
+    numbering_plan::country_of_calling_code(digits)
+}
 
 /// A phone number that may be messaged, in E.164 (`+972545550199`). [`fmt::Debug`] and
 /// [`fmt::Display`] show only its country and its last digits.
@@ -63,7 +70,8 @@ impl Phone {
     }
 
     /// As [`Self::parse`]. A number without a country prefix that the plan of `country` does not
-    /// list is read by the plan of `home`, the sender's country.
+    /// list is read by the plan of `home`, the sender's country, if it begins with the trunk zero
+    /// or the calling code of `home`.
     pub fn parse_or_home(raw: &str, country: &str, home: &str, rule: PhoneRule) -> Result<Self, PhoneError> {
         let dialled = dialled_number::parse_dialled_number(raw)?;
         Self::from_e164(&numbering_plan::resolve_number_or_home(&dialled, country, home, rule)?)
@@ -76,6 +84,22 @@ impl Phone {
             && !digits.starts_with('0')
             && digits.bytes().all(|byte| byte.is_ascii_digit());
         if plausible { Ok(Self(stored.into())) } else { Err(PhoneError::NotPossible) }
+    }
+
+    /// The form that stands for all forms of this number, in E.164. For keys and comparisons, not
+    /// for messages.
+    pub fn canonical(&self) -> Cow<'_, str> {
+        canonical_number::canonical_form(self.expose()).map_or(Cow::Borrowed(self.expose()), Cow::Owned)
+    }
+
+    /// Whether both numbers belong to one contact.
+    pub fn is_same_contact(&self, other: &Self) -> bool {
+        self == other || self.canonical() == other.canonical()
+    }
+
+    /// The number in its other form, if it has one.
+    pub fn other_form(&self) -> Option<Self> {
+        Self::from_e164(&canonical_number::other_form(self.expose())?).ok()
     }
 
     /// Its country, ISO 3166-1 alpha-2; `None` if its calling code belongs to no country. To check
@@ -218,6 +242,7 @@ mod tests {
         assert_eq!(parse_to_e164("+1 (202) 555-0123", "IL").as_deref(), Ok("+12025550123"));
         assert_eq!(parse_to_e164("+61 491 570 156", "IL").as_deref(), Ok("+61491570156"));
         assert_eq!(parse_to_e164("0491 570 156", "AU").as_deref(), Ok("+61491570156"));
+        assert_eq!(parse_to_e164("4917612345678", "DE").as_deref(), Ok("+4917612345678"), "a code without its plus");
         assert_eq!(parse_to_e164("07700 900123", "UK").as_deref(), Ok("+447700900123"));
         assert_eq!(parse_to_e164("011972545550199", "US").as_deref(), Ok("+972545550199"));
         assert_eq!(parse_to_e164("+12025550123", "nowhere").as_deref(), Ok("+12025550123"));
@@ -236,7 +261,15 @@ mod tests {
         // The plan of the address comes first.
         assert_eq!(parse("2025550123", "US", "IL").as_deref(), Ok("+12025550123"));
         assert_eq!(parse("07400123456", "GB", "DE").as_deref(), Ok("+447400123456"));
-        assert_eq!(parse("2025550123", "IL", "US").as_deref(), Ok("+12025550123"), "no trunk prefix in America");
+        for (raw, country, home, phone) in [
+            ("12025550123", "IL", "US", "+12025550123"),
+            ("34612345678", "US", "ES", "+34612345678"),
+            ("393331234567", "US", "IT", "+393331234567"),
+            ("0412 345 678", "US", "AU", "+61412345678"),
+            ("06 20 123 4567", "US", "HU", "+36201234567"),
+        ] {
+            assert_eq!(parse(raw, country, home).as_deref(), Ok(phone), "{raw} in {country}, {home}");
+        }
         for (raw, country, home, why) in [
             // Landlines of Germany and France.
             ("0545550199", "DE", "IL", PhoneError::NotMobile),
@@ -250,6 +283,42 @@ mod tests {
             ("1545550199", "US", "IL", PhoneError::NotValid),
         ] {
             assert_eq!(parse(raw, country, home), Err(why), "{raw} in {country}, {home}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_number_of_one_country_is_never_a_number_of_another() {
+        for (raw, country, home) in [
+            ("612345678", "US", "ES"),
+            ("333 123 4567", "US", "IT"),
+            // The code of Italy begins a mobile number of Italy, too.
+            ("391 234 5678", "US", "IT"),
+            ("912345678", "US", "PT"),
+            ("91234567", "US", "SG"),
+            // Ten digits, as a number of America.
+            ("6591234567", "US", "SG"),
+            ("61234567", "AU", "HK"),
+            ("91234567", "US", "NO"),
+            ("6641234567", "US", "MX"),
+            ("2025550123", "IL", "US"),
+            ("545550199", "XX", "IL"),
+        ] {
+            let parsed = Phone::parse_or_home(raw, country, home, PhoneRule::Possible);
+            assert!(parsed.is_err(), "{raw} in {country}, {home}: {}", parsed.unwrap().expose());
+            // At home, the most of them are whole.
+            assert!(Phone::parse_or_home(raw, home, home, PhoneRule::Possible).is_ok() || home == "IL", "{raw} {home}");
+        }
+    }
+
+    #[test]
+    fn a_calling_code_has_a_main_country() {
+        for (code, country) in
+            [("972", Some("IL")), ("1", Some("US")), ("44", Some("GB")), ("7", Some("RU")), ("39", Some("IT"))]
+        {
+            assert_eq!(country_of_calling_code(code).as_deref(), country, "{code}");
+        }
+        for code in ["800", "999", "0", "", "x", "97254"] {
+            assert_eq!(country_of_calling_code(code), None, "{code}");
         }
     }
 

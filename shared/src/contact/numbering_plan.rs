@@ -5,6 +5,7 @@ use rlibphonenumber::{
 };
 
 use super::{
+    canonical_number::canonical_form,
     dialled_number::DialledNumber,
     phone_rule::{PhoneError, PhoneRule},
 };
@@ -30,8 +31,8 @@ const MOBILE_PREFIXES: [(&str, usize, Option<&str>); 12] = [
 ];
 
 /// As [`resolve_number`], for a sender of the country `home`. People abroad write the number that
-/// they have at home. So a number that the plan of `country` does not list, and that is written as
-/// at home, is one of `home`.
+/// they have at home. So a number that the plan of `country` does not list, and that has a mark of
+/// `home`, is one of `home`. Without a mark it may be a mistyped number of `country`.
 pub(super) fn resolve_number_or_home(
     dialled: &DialledNumber,
     country: &str,
@@ -40,28 +41,56 @@ pub(super) fn resolve_number_or_home(
 ) -> Result<String, PhoneError> {
     let here = resolve_number(dialled, country, rule);
     match here {
-        Err(why) if !dialled.international && !is_listed(dialled, country) && is_written_as_in(dialled, home) => {
-            resolve_number(dialled, home, rule).map_err(|_| why)
+        Err(why) if !dialled.international && !is_listed(dialled, country) => {
+            resolve_with_mark(dialled, country, home, rule).ok_or(why)
         }
         here => here,
     }
+}
+
+/// The number of `home`, if the digits have its mark: its trunk zero or its calling code. Countries
+/// such as Spain have no trunk zero. A calling code that fills a mobile number of `country` may be
+/// a part of that number.
+fn resolve_with_mark(dialled: &DialledNumber, country: &str, home: &str, rule: PhoneRule) -> Option<String> {
+    let (country, home) = (normalize_country_code(country), normalize_country_code(home));
+    let region = home.parse::<Region>().ok().filter(|_| country != home)?;
+    if has_trunk_zero(&dialled.digits, region) {
+        return resolve_number(dialled, &home, rule).ok();
+    }
+    let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region)?.to_string();
+    if !dialled.digits.starts_with(&code) || is_as_long_as_a_mobile(&dialled.digits, &country) {
+        return None;
+    }
+    resolve_listed(&dialled.digits, rule)
+}
+
+/// Whether the digits begin with a trunk zero, which a call from abroad drops: `0`, or `06` in
+/// Hungary.
+fn has_trunk_zero(digits: &str, region: Region) -> bool {
+    let parse = |digits: &str| parse_with_library(digits, Some(region)).ok();
+    let whole = parse(digits).filter(|_| digits.starts_with('0') && !digits.starts_with("00"));
+    let without = [1, 2].into_iter().filter_map(|prefix_len| parse(digits.get(prefix_len..)?));
+    whole.is_some_and(|whole| without.into_iter().any(|number| number == whole))
+}
+
+/// Whether the digits have the length of a mobile number in `country`.
+fn is_as_long_as_a_mobile(digits: &str, country: &str) -> bool {
+    let number = country.parse::<Region>().ok().and_then(|region| parse_with_library(digits, Some(region)).ok());
+    number.is_some_and(|number| PHONE_NUMBER_UTIL.is_possible_number_for_type(&number, PhoneNumberType::Mobile))
+}
+
+/// The main country of a calling code, given its digits, ISO 3166-1 alpha-2. Its plan lists the
+/// numbers of all countries with this code.
+pub(super) fn country_of_calling_code(digits: &str) -> Option<String> {
+    let region = PHONE_NUMBER_UTIL.get_region_for_country_code(digits.parse().ok()?)?.to_string();
+    // The library uses `001` for the world.
+    (region.len() == 2).then_some(region)
 }
 
 /// Whether the plan of `country` lists the digits, as a number of any type.
 fn is_listed(dialled: &DialledNumber, country: &str) -> bool {
     let region = normalize_country_code(country).parse::<Region>().ok();
     region.is_some_and(|region| parse_with_library(&dialled.digits, Some(region)).is_ok_and(|number| number.is_valid()))
-}
-
-/// Whether the digits are written as at home: with the zero or the calling code of `country`, or in
-/// a country whose numbers have no such zero. Other digits may be a mistyped number of elsewhere.
-fn is_written_as_in(dialled: &DialledNumber, country: &str) -> bool {
-    let Ok(region) = normalize_country_code(country).parse::<Region>() else { return false };
-    let digits = &dialled.digits;
-    let code = PHONE_NUMBER_UTIL.get_country_code_for_region(region).map(|code| code.to_string());
-    let parse = |digits: &str| parse_with_library(digits, Some(region)).ok();
-    let drops_a_zero = parse(&format!("0{digits}")) == parse(digits);
-    digits.starts_with('0') || code.is_some_and(|code| digits.starts_with(&code)) || !drops_a_zero
 }
 
 /// The number that the digits mean in `country`, in E.164, if it may be messaged.
@@ -84,20 +113,42 @@ pub(super) fn resolve_number(dialled: &DialledNumber, country: &str, rule: Phone
         return Ok(phone);
     }
     let here = resolve_with_library(dialled, &country, rule);
+    let Err(why) = here else { return here };
+    if dialled.international {
+        return resolve_other_form(&dialled.digits, rule).ok_or(why);
+    }
     // `00` begins a call abroad in most countries, and no number at home. People use it elsewhere
     // too.
-    match (here, dialled.digits.strip_prefix("00")) {
-        (Err(why), Some(abroad)) if !dialled.international && !abroad.is_empty() => {
-            let abroad = DialledNumber { international: true, digits: abroad.to_owned() };
-            resolve_number(&abroad, &country, rule).ok().filter(|phone| is_listed_or_known(phone)).ok_or(why)
-        }
-        (here, _) => here,
-    }
+    let abroad = dialled.digits.strip_prefix("00").filter(|abroad| !abroad.is_empty());
+    abroad.or_else(|| with_own_code(dialled, &country)).and_then(|abroad| resolve_listed(abroad, rule)).ok_or(why)
 }
 
-/// Whether the plan of its country lists an E.164 number, or its shape is known.
+/// The digits, if they begin with the calling code of `country`. Without the trunk zero, these are
+/// the first digits of a landline in Germany and Austria only by accident: of `04917`.
+fn with_own_code<'d>(dialled: &'d DialledNumber, country: &str) -> Option<&'d str> {
+    let code = PHONE_NUMBER_UTIL.get_country_code_for_region(country.parse().ok()?)?.to_string();
+    dialled.digits.starts_with(&code).then_some(&*dialled.digits)
+}
+
+/// The number with these digits, calling code first, if its plan lists it.
+fn resolve_listed(digits: &str, rule: PhoneRule) -> Option<String> {
+    let abroad = DialledNumber { international: true, digits: digits.to_owned() };
+    resolve_number(&abroad, "", rule).ok().filter(|phone| is_listed_or_known(phone))
+}
+
+/// The number with these digits, if the plan has only its other form. It stays as it is, because an
+/// account may have the form that the plan forgot.
+fn resolve_other_form(digits: &str, rule: PhoneRule) -> Option<String> {
+    let number = format!("+{digits}");
+    let digits = canonical_form(&number)?.split_off(1);
+    resolve_with_library(&DialledNumber { international: true, digits }, "", rule).ok().map(|_| number)
+}
+
+/// Whether the plan of its country lists an E.164 number in one of its forms, or its shape is
+/// known.
 pub(super) fn is_listed_or_known(phone: &str) -> bool {
-    has_known_shape(phone) || parse_with_library(phone, None).is_ok_and(|number| number.is_valid())
+    let is_valid = |phone: &str| parse_with_library(phone, None).is_ok_and(|number| number.is_valid());
+    has_known_shape(phone) || is_valid(phone) || canonical_form(phone).is_some_and(|form| is_valid(&form))
 }
 
 /// Whether an E.164 number has the shape of a mobile that this module recognises.

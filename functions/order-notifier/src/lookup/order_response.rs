@@ -10,7 +10,7 @@ use tellonce_core::{
 use super::error::OrderLookupError;
 use crate::{
     order_event::{CustomerContact, OrderEvent, ParsedOrder, PartialOrderEvent},
-    order_import::OrderImport,
+    order_import::{ImportMark, OrderImport},
     order_outcome::OrderSkipReason,
 };
 
@@ -228,7 +228,7 @@ impl GraphqlOrder<'_> {
     /// The event, unless the order was imported and this belongs to the import.
     fn judge_event(&self, event: Box<OrderEvent>) -> ParsedOrder {
         let happened_at = [self.processed_at, self.closed_at, self.cancelled_at].map(RawJson::as_time);
-        match OrderImport::from_times(happened_at, self.created_at.as_time()) {
+        match OrderImport::from_times(happened_at, self.created_at.as_time(), ImportMark::Unmarked) {
             Some(import) if import.covers(event.milestone, event.occurred_at) => {
                 ParsedOrder::Suppressed(event, OrderSkipReason::ImportedOrder)
             }

@@ -86,6 +86,9 @@ struct WooAddress<'a> {
     last_name: RawJson<'a>,
     #[serde(deserialize_with = "deserialize_given")]
     address_1: Option<RawJson<'a>>,
+    address_2: RawJson<'a>,
+    city: RawJson<'a>,
+    postcode: RawJson<'a>,
     phone: RawJson<'a>,
     country: RawJson<'a>,
 }
@@ -144,7 +147,8 @@ fn parse_order(
     order.check_shape()?;
     let slug = status.strip_prefix("wc-").unwrap_or(&status);
     let milestone = find_milestone(slug, statuses)?;
-    if milestone == Milestone::Paid && order.is_unpaid() {
+    let is_core = CORE_STATUSES.contains(&slug);
+    if milestone == Milestone::Paid && is_core && order.is_unpaid() {
         return Err(OrderSkipReason::NotPaid);
     }
     // The milestone's own time if the order stores one, else the time of the change that caused
@@ -178,7 +182,13 @@ fn parse_order(
         values,
         is_repeated_by_changes: false,
     });
-    match (milestone, order.find_transport()) {
+    // A status that the shop made for its parcels says itself that one is on its way.
+    judge_transport(event, if is_core { order.find_transport() } else { Transport::Carrier })
+}
+
+/// The event, unless it reports a parcel that no carrier brings.
+fn judge_transport(event: Box<OrderEvent>, transport: Transport) -> Result<ParsedOrder, OrderSkipReason> {
+    match (event.milestone, transport) {
         (Milestone::Shipped | Milestone::OutForDelivery, Transport::Nothing) => Err(OrderSkipReason::NothingToShip),
         // The customer takes the order, so "on its way" was never true. A "ready" message must not
         // follow.
@@ -199,6 +209,11 @@ fn find_milestone(slug: &str, statuses: &BTreeMap<String, Milestone>) -> Result<
         (None, other) => Err(OrderSkipReason::StatusNotMapped(LogLabel::new(other))),
     }
 }
+
+/// The statuses of `WooCommerce` itself that a shop may map to "paid" or "shipped". It sets them
+/// for downloads, for pickups and for orders without a payment, too. A status of the shop's own
+/// means what its mapping says.
+const CORE_STATUSES: [&str; 4] = ["pending", "on-hold", "processing", "completed"];
 
 /// How an order comes to its customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,9 +262,10 @@ impl WooOrder<'_> {
         self.parent_id.text().filter(|parent| parent != "0")
     }
 
-    /// Whether the body says that the order is not paid. `WooCommerce` sets the date when it is:
-    /// for cash on delivery at completion, for a bank transfer when the shop confirms it. A body
-    /// without the member proves nothing, except for cash.
+    /// Whether the body of an order with a core status says that it is not paid. `WooCommerce` sets
+    /// the date with `processing` or `completed`: for cash on delivery at completion, for a bank
+    /// transfer when the shop confirms it. A body without the member proves nothing, except for
+    /// cash.
     fn is_unpaid(&self) -> bool {
         let has_date = [self.date_paid, self.date_paid_gmt].into_iter().flatten().any(|date| date.text().is_some());
         let says_date = self.date_paid.is_some() || self.date_paid_gmt.is_some();
@@ -257,15 +273,16 @@ impl WooOrder<'_> {
         !has_date && (says_date || is_cash)
     }
 
-    /// How the order comes to its customer. `WooCommerce` gives an order with something to ship at
-    /// least one shipping line. An abbreviated body, without the lines or without an address,
-    /// proves nothing.
+    /// How the order comes to its customer. The checkout gives an order with something to ship a
+    /// shipping line and an address. An order that staff or another program made, or of a shop
+    /// without shipping methods, has only the address. An abbreviated body, without the lines or
+    /// the address, proves nothing.
     fn find_transport(&self) -> Transport {
         let is_pickup = |line: &WooShippingLine<'_>| line.is_pickup();
-        let is_whole = self.shipping.as_ref().is_some_and(|shipping| shipping.address_1.is_some());
+        let has_no_address = self.shipping.as_ref().is_some_and(WooAddress::is_empty);
         match self.shipping_lines.as_deref() {
             _ if self.is_tracked() => Transport::Carrier,
-            Some([]) if is_whole => Transport::Nothing,
+            Some([]) if has_no_address => Transport::Nothing,
             Some(lines) if !lines.is_empty() && lines.iter().all(is_pickup) => Transport::Pickup,
             _ => Transport::Carrier,
         }
@@ -344,6 +361,12 @@ impl WooShippingLine<'_> {
 }
 
 impl WooAddress<'_> {
+    /// Whether its lines are given and blank. Its country may be the shop's default.
+    fn is_empty(&self) -> bool {
+        let lines = [self.address_1.unwrap_or_default(), self.address_2, self.city, self.postcode];
+        self.address_1.is_some() && lines.into_iter().all(|line| line.text().is_none())
+    }
+
     fn customer_name(&self) -> Option<String> {
         build_full_name(self.first_name, self.last_name).map(|name| decode_html(&name)).filter(|name| !name.is_empty())
     }
@@ -368,7 +391,17 @@ mod tests {
     use tellonce_core::contact::PhoneError;
 
     use super::*;
-    use crate::samples::{expect_event, parse_as, sample_json};
+    use tellonce_core::client_config::{ClientConfig, StoreKind};
+
+    use crate::samples::{expect_event, parse_as, parse_with, sample_config, sample_json};
+
+    /// The sample client with further meanings of statuses.
+    fn config_with_statuses(statuses: &[(&str, Milestone)]) -> ClientConfig {
+        let mut config = sample_config();
+        let StoreKind::WooCommerce(shop) = &mut config.stores.get_mut("woo").unwrap().kind else { panic!("no shop") };
+        shop.statuses.extend(statuses.iter().map(|(status, milestone)| ((*status).to_owned(), *milestone)));
+        config
+    }
 
     fn changed_sample(case: &str, members: &Value) -> String {
         let mut body = sample_json("woocommerce", case);
@@ -455,35 +488,59 @@ mod tests {
     }
 
     #[test]
-    fn an_order_is_paid_only_with_a_date_of_payment() {
-        let is_paid = |members: &Value| match parse_changed("order_created.processing", members) {
-            ParsedOrder::Event(event) => {
-                assert_eq!(event.milestone, Milestone::Paid);
-                true
-            }
-            ParsedOrder::Skipped(reason) => {
-                assert_eq!(reason.code(), "not-paid");
-                false
-            }
-            other => panic!("{other:?}"),
-        };
+    fn an_order_with_a_core_status_is_paid_only_with_a_date_of_payment() {
+        let core = ["pending", "on-hold", "processing", "completed"];
+        let config = config_with_statuses(&core.map(|status| (status, Milestone::Paid)));
+        let parse = |body: String| parse_with(&config, "woo", Some("order.updated"), body);
         let date = "2026-11-18T08:20:11";
-        assert!(is_paid(&json!({"status": "paid", "date_paid": null, "date_paid_gmt": date})));
-        assert!(is_paid(&json!({"status": "paid", "date_paid": date, "date_paid_gmt": null})));
-        assert!(!is_paid(&json!({"status": "paid", "date_paid": null, "date_paid_gmt": null})));
-        assert!(!is_paid(&json!({"status": "paid", "date_paid": "", "date_paid_gmt": null, "payment_method": "bacs"})));
+        for status in core {
+            let parse = |members: &Value| {
+                let mut members = members.clone();
+                members["status"] = json!(status);
+                parse(changed_sample("order_created.processing", &members))
+            };
+            for (date_paid, date_paid_gmt) in [(json!(null), json!(date)), (json!(date), json!(null))] {
+                let paid = expect_event(parse(&json!({"date_paid": date_paid, "date_paid_gmt": date_paid_gmt})));
+                assert_eq!(paid.milestone, Milestone::Paid, "{status}");
+            }
+            for unpaid in [
+                json!({"date_paid": null, "date_paid_gmt": null}),
+                json!({"date_paid": "", "date_paid_gmt": null, "payment_method": "bacs"}),
+            ] {
+                assert_eq!(expect_skip_code(parse(&unpaid)), "not-paid", "{status}");
+            }
+        }
         // An abbreviated body has no date at all.
         let abbreviated = |method: &str| {
-            json!({"id": 7, "status": "paid", "payment_method": method, "billing": {"phone": "0545550199"}}).to_string()
+            let billing = json!({"phone": "0545550199"});
+            json!({"id": 7, "status": "processing", "payment_method": method, "billing": billing}).to_string()
         };
-        let parse = |method: &str| parse_as("woo", Some("order.updated"), abbreviated(method));
-        assert_eq!(expect_event(parse("stripe")).milestone, Milestone::Paid);
-        assert_eq!(expect_skip_code(parse("cod")), "not-paid");
+        assert_eq!(expect_event(parse(abbreviated("stripe"))).milestone, Milestone::Paid);
+        assert_eq!(expect_skip_code(parse(abbreviated("cod"))), "not-paid");
+    }
+
+    #[test]
+    fn a_status_of_the_shops_own_means_paid_without_a_date() {
+        let config = config_with_statuses(&[("bit-paid", Milestone::Paid)]);
+        for status in ["paid", "wc-paid", "bit-paid"] {
+            for method in ["cod", "bacs", "stripe"] {
+                let unset =
+                    json!({"status": status, "date_paid": null, "date_paid_gmt": null, "payment_method": method});
+                let body = changed_sample("order_created.processing", &unset);
+                let paid = expect_event(parse_with(&config, "woo", Some("order.updated"), body));
+                assert_eq!(paid.milestone, Milestone::Paid, "{status} {method}");
+                assert_eq!(paid.occurred_at, "2026-11-18T08:20:15Z".parse().unwrap(), "the time of the change");
+            }
+        }
     }
 
     #[test]
     fn an_order_is_on_its_way_only_if_a_carrier_brings_it() {
-        let code = |members: &Value| match parse_changed("order_updated.on_hold", members) {
+        let config = config_with_statuses(&[("on-the-way", Milestone::Shipped)]);
+        let parse = |members: &Value| {
+            parse_with(&config, "woo", Some("order.updated"), changed_sample("order_updated.on_hold", members))
+        };
+        let code = |members: &Value| match parse(members) {
             ParsedOrder::Event(event) => event.milestone.name().to_owned(),
             ParsedOrder::Suppressed(event, reason) => format!("{} {}", event.milestone.name(), reason.code()),
             ParsedOrder::Skipped(reason) => reason.code().to_owned(),
@@ -507,6 +564,24 @@ mod tests {
             let members = json!({"status": "completed", "shipping_lines": lines, "meta_data": meta, "shipping": empty});
             assert_eq!(code(&members), expected, "{members}");
         }
+        // Staff, another program, or a shop without shipping methods: an address and no line.
+        for address in [
+            json!({"address_1": "7 Invented St", "city": "Haifa", "country": "IL"}),
+            json!({"address_1": "", "address_2": "Kibbutz Invented", "city": "", "postcode": "", "country": "IL"}),
+            json!({"address_1": " ", "city": "Haifa", "country": "IL"}),
+            json!({"address_1": null, "postcode": "3303110"}),
+        ] {
+            let members = json!({"status": "completed", "shipping_lines": [], "shipping": address});
+            assert_eq!(code(&members), "shipped", "{members}");
+        }
+        let only_country = json!({"address_1": "", "city": " ", "postcode": null, "country": "IL"});
+        let members = json!({"status": "completed", "shipping_lines": [], "shipping": only_country});
+        assert_eq!(code(&members), "nothing-to-ship");
+        // A status of the shop's own says that a parcel is on its way.
+        for lines in [json!([]), json!([line("local_pickup")])] {
+            let members = json!({"status": "on-the-way", "shipping_lines": lines, "shipping": empty});
+            assert_eq!(code(&members), "shipped", "{members}");
+        }
         // An abbreviated body proves nothing.
         let abbreviated = json!({"status": "completed", "shipping_lines": [], "shipping": {"country": "IL"}});
         assert_eq!(code(&abbreviated), "shipped");
@@ -526,11 +601,11 @@ mod tests {
             (json!(""), false),
         ] {
             let parsed = parse_changed("order_created.processing", &json!({"parent_id": parent}));
-            match parsed {
-                ParsedOrder::Skipped(reason) => {
-                    assert!(is_part && reason.code() == "part-of-order", "{parent}: {reason}");
-                }
-                other => assert!(!is_part, "{parent}: {other:?}"),
+            if is_part {
+                assert_eq!(expect_skip_code(parsed), "part-of-order", "{parent}");
+            } else {
+                let event = expect_event(parsed);
+                assert_eq!((event.milestone, &*event.order_id), (Milestone::Received, "7271"), "{parent}");
             }
         }
         // A refund is a part of its order, and has no status.

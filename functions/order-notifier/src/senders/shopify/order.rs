@@ -11,12 +11,12 @@ use tellonce_core::{
 use super::{
     address::ShopifyAddress,
     body_checks::{check_absent, check_signed_time},
-    imports::{has_app_source, has_import_tag},
+    imports::find_import_mark,
     parcel::ShopifyFulfillment,
 };
 use crate::{
     order_event::{CustomerContact, EventValues, OrderDelivery, OrderEvent, ParsedOrder, insert_some},
-    order_import::OrderImport,
+    order_import::{ImportMark, OrderImport},
     order_outcome::OrderSkipReason,
 };
 
@@ -260,9 +260,10 @@ impl ShopifyOrder<'_> {
         let closed_at = self.closed_at.as_time();
         let happened_at = [self.processed_at.as_time(), closed_at, self.cancelled_at.as_time()];
         let is_fulfilled = self.fulfillment_status.text().is_some_and(|status| status == "fulfilled");
-        let by_app = has_app_source(self.source_name) || has_import_tag(self.tags);
-        let at_creation = || OrderImport::at_creation(created_at, closed_at.filter(|_| is_fulfilled && by_app));
-        OrderImport::from_times(happened_at, Some(created_at)).or_else(at_creation)
+        let mark = find_import_mark(self.source_name, self.tags);
+        let is_closed = is_fulfilled && mark == ImportMark::Marked;
+        let at_creation = || OrderImport::at_creation(created_at, closed_at.filter(|_| is_closed));
+        OrderImport::from_times(happened_at, Some(created_at), mark).or_else(at_creation)
     }
 
     fn build_contact(&self, delivery: &OrderDelivery<'_>) -> CustomerContact {
