@@ -29,6 +29,11 @@ pub(super) fn check_kind_settings(
         let path = [section, owner, setting.name];
         match (setting.rule, source.text_of(&path)) {
             (SettingRule::Text(check), Some(text)) => add_problem(&path, check(text), findings),
+            (SettingRule::Texts(check), None) => {
+                for text in source.texts_of(&path) {
+                    add_problem(&path, check(text), findings);
+                }
+            }
             (SettingRule::RegisteredAddress, Some(address)) => {
                 let route = if section == "forms" { "leads" } else { "bookings" };
                 check_registered_address(address, label, &format!("/{route}/{owner}"), &path, findings);

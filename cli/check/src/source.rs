@@ -62,6 +62,18 @@ impl<'a> ConfigSource<'a> {
         }
     }
 
+    /// The texts of the list at a key, if the file has one there.
+    pub(super) fn texts_of<'s>(&'s self, path: &[&str]) -> Vec<&'s str> {
+        let Some(DeValue::Array(list)) = self.find_value(path).map(Spanned::get_ref) else { return Vec::new() };
+        let as_text = |value: &'s Spanned<DeValue<'a>>| -> Option<&'s str> {
+            match value.get_ref() {
+                DeValue::String(text) => Some(text),
+                _ => None,
+            }
+        };
+        list.iter().filter_map(as_text).collect()
+    }
+
     /// The keys of the table at a key, if the file has one there.
     pub(super) fn keys_of(&self, path: &[&str]) -> Option<Vec<&str>> {
         let table = as_table(self.find_value(path)?.get_ref())?;

@@ -27,6 +27,8 @@ const MAX_TEXT_CHARS: usize = 10_000;
 const MILLISECONDS_THRESHOLD: i64 = 100_000_000_000;
 /// Numbers from this on are microseconds, by the same reason.
 const MICROSECONDS_THRESHOLD: i64 = 100_000_000_000_000;
+/// Numbers from this on are nanoseconds, by the same reason.
+const NANOSECONDS_THRESHOLD: i64 = 100_000_000_000_000_000;
 
 /// Parses a delivery. `topic` is the event that its header names.
 pub fn parse_line_event(
@@ -143,7 +145,9 @@ fn parse_number(written: RawJson<'_>) -> Option<i64> {
 }
 
 fn parse_unix_time(number: i64) -> Option<Timestamp> {
-    let time = if number >= MICROSECONDS_THRESHOLD {
+    let time = if number >= NANOSECONDS_THRESHOLD {
+        Timestamp::from_nanosecond(number.into())
+    } else if number >= MICROSECONDS_THRESHOLD {
         Timestamp::from_microsecond(number)
     } else if number >= MILLISECONDS_THRESHOLD {
         Timestamp::from_millisecond(number)
@@ -303,13 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_read_as_seconds_milliseconds_microseconds_or_text() {
+    fn a_time_is_read_as_a_number_in_any_unit_or_as_text() {
         for written in [
             json!(1_778_580_000),
             json!("1778580000"),
             json!("1778580000.25"),
             json!(1_778_580_000_000_i64),
             json!(1_778_580_000_000_000_i64),
+            json!(1_778_580_000_000_000_000_i64),
+            json!("1778580000000000000"),
             json!("2026-05-12T10:00:00Z"),
             json!("2026-05-12T10:00:00.000Z"),
             json!("2026-05-12T12:00:00+02:00"),

@@ -9,8 +9,11 @@
 //! the end of a message that was cut, the others are still read as UTF-8. What no charset explains
 //! keeps U+FFFD, and [`crate::field_search`] uses no name with it.
 
-use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8};
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+
+use crate::undeclared_charset;
 
 /// The field in which a browser names the charset.
 const CHARSET_FIELD: &[u8] = b"_charset_";
@@ -21,14 +24,68 @@ const MAX_REFERENCE_BYTES: usize = 8;
 pub(crate) struct RawField {
     pub(crate) name: Vec<u8>,
     pub(crate) value: Vec<u8>,
+    /// The charset that its own part of the body names.
+    pub(crate) charset: Option<String>,
 }
 
-/// Decodes the fields of a form. `named` is the charset that its headers name, and `country` is the
-/// form's (ISO 3166-1 alpha-2).
-pub(crate) fn decode_fields(fields: &[RawField], named: Option<&str>, country: &str) -> Vec<(String, String)> {
-    let encoding = choose_encoding(fields, named, country);
-    let decode = |bytes: &[u8]| decode_references(&encoding.decode_without_bom_handling(bytes).0);
-    fields.iter().map(|field| (decode(&field.name), decode(&field.value))).collect()
+/// What is known of a form beside its bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct FormOrigin<'a> {
+    /// The charset that the headers name.
+    pub(crate) charset: Option<&'a str>,
+    /// The client's languages, as tags.
+    pub(crate) languages: &'a [String],
+    /// The form's country, ISO 3166-1 alpha-2.
+    pub(crate) country: &'a str,
+}
+
+/// Decodes the fields of a form.
+pub(crate) fn decode_fields(fields: &[RawField], origin: FormOrigin<'_>) -> Vec<(String, String)> {
+    let own: Vec<Option<&'static Encoding>> = fields.iter().map(find_own_encoding).collect();
+    let without: Vec<&RawField> = fields.iter().zip(&own).filter(|(_, own)| own.is_none()).map(|(it, _)| it).collect();
+    let common = choose_encoding(&without, origin);
+    let decode = |bytes: &[u8], encoding: Option<&'static Encoding>| {
+        decode_references(&encoding.unwrap_or(UTF_8).decode_without_bom_handling(bytes).0)
+    };
+    let decode_field = |(field, own): (&RawField, Option<&'static Encoding>)| {
+        let name = decode(&field.name, own.filter(|own| own.is_ascii_compatible()).or(common));
+        let value = decode(&field.value, own.or(common));
+        (name, if own.is_some() { value.trim().to_owned() } else { value })
+    };
+    fields.iter().zip(own).map(decode_field).collect()
+}
+
+/// The charset that a field's own part names, if the field has one and it fits.
+fn find_own_encoding(field: &RawField) -> Option<&'static Encoding> {
+    let named = Encoding::for_label(field.charset.as_deref()?.as_bytes())?;
+    let value = &field.value;
+    let is_wide = !named.is_ascii_compatible();
+    // Text that looks like ASCII has none of the bytes that these charsets need.
+    let is_ascii = value.is_ascii() && !value.iter().any(|byte| matches!(byte, 0 | 0x1b));
+    let candidates = if is_wide && !is_ascii { [named, UTF_8] } else { [UTF_8, named] };
+    candidates.into_iter().find(|encoding| fits(encoding, value))
+}
+
+/// Whether bytes can be of a charset. Every byte fits windows-1252, so its text must look like one.
+fn fits(encoding: &'static Encoding, bytes: &[u8]) -> bool {
+    encoding
+        .decode_without_bom_handling_and_without_replacement(bytes)
+        .is_some_and(|text| encoding != WINDOWS_1252 || undeclared_charset::is_plausible_latin(&text))
+}
+
+/// The body of a JSON document as UTF-8, if `content_type` names its charset or a byte order mark
+/// does. JSON itself allows only UTF-8 between systems (RFC 8259, 8.1).
+pub(crate) fn recode_json<'b>(body: &'b [u8], content_type: &str) -> Cow<'b, [u8]> {
+    let has_json = content_type.to_ascii_lowercase().contains("json");
+    let from_label = || Encoding::for_label(find_charset(content_type)?.as_bytes());
+    let by_mark = Encoding::for_bom(body).map(|(encoding, _)| encoding).filter(|encoding| *encoding != UTF_8);
+    let is_utf_8 = std::str::from_utf8(body).is_ok_and(|text| !text.contains('\0'));
+    let encoding = by_mark.or_else(|| from_label().filter(|_| has_json && !is_utf_8));
+    let recoded = encoding.and_then(|encoding| {
+        let (text, _, has_errors) = encoding.decode(body);
+        (!has_errors).then(|| text.into_owned().into_bytes())
+    });
+    recoded.map_or(Cow::Borrowed(body), Cow::Owned)
 }
 
 /// The charset in a `Content-Type`.
@@ -40,14 +97,13 @@ pub(crate) fn find_charset(content_type: &str) -> Option<&str> {
     })
 }
 
-fn choose_encoding(fields: &[RawField], named: Option<&str>, country: &str) -> &'static Encoding {
+/// The charset of the fields that name none of their own; `None` if it is not sure.
+fn choose_encoding(fields: &[&RawField], origin: FormOrigin<'_>) -> Option<&'static Encoding> {
     let texts = || fields.iter().flat_map(|field| [&*field.name, &*field.value]);
-    let fits = |encoding: &'static Encoding| {
-        texts().all(|bytes| encoding.decode_without_bom_handling_and_without_replacement(bytes).is_some())
-    };
+    let fits = |encoding: &'static Encoding| texts().all(|bytes| fits(encoding, bytes));
     let in_form = fields.iter().find(|field| field.name.eq_ignore_ascii_case(CHARSET_FIELD));
     let in_form = in_form.and_then(|field| Encoding::for_label(&field.value));
-    let in_headers = named.and_then(|label| Encoding::for_label(label.as_bytes()));
+    let in_headers = origin.charset.and_then(|label| Encoding::for_label(label.as_bytes()));
     // UTF-8 comes first, because bytes of another charset are hardly ever valid UTF-8 by accident.
     // Except that of ISO-2022-JP, which looks like ASCII.
     let named = [in_form, in_headers].into_iter().flatten().map(Encoding::output_encoding);
@@ -55,25 +111,15 @@ fn choose_encoding(fields: &[RawField], named: Option<&str>, country: &str) -> &
     // Every byte fits a charset with one byte a character, so that it fits proves nothing.
     let strict = named.clone().filter(|encoding| !encoding.is_single_byte());
     if let Some(encoding) = seven_bit.chain([UTF_8]).chain(strict).find(|encoding| fits(encoding)) {
-        return encoding;
+        return Some(encoding);
     }
     if is_damaged_utf_8(texts(), named.clone().any(|encoding| encoding == UTF_8)) {
-        return UTF_8;
+        return Some(UTF_8);
     }
     if let Some(encoding) = named.into_iter().find(|encoding| fits(encoding)) {
-        return encoding;
+        return Some(encoding);
     }
-    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
-    for bytes in texts() {
-        detector.feed(bytes, false);
-        detector.feed(b"\n", false);
-    }
-    detector.feed(b"", true);
-    let country = country.to_ascii_lowercase();
-    // Britain's code is not its domain.
-    let domain = if country == "gb" { "uk" } else { &country };
-    let is_domain = domain.len() == 2 && domain.bytes().all(|byte| byte.is_ascii_lowercase());
-    detector.guess(is_domain.then_some(domain.as_bytes()), Utf8Detection::Deny)
+    undeclared_charset::find_encoding(&texts().collect::<Vec<_>>(), origin.languages, origin.country)
 }
 
 /// Whether texts are UTF-8 in which some bytes were lost. Two bytes of another charset are seldom a
@@ -124,10 +170,10 @@ mod tests {
     }
 
     fn decode_name(name: &[u8], in_form: Option<&str>, named: Option<&str>, country: &str) -> String {
-        let field = |name: &str, value: &[u8]| RawField { name: name.into(), value: value.into() };
+        let field = |name: &str, value: &[u8]| RawField { name: name.into(), value: value.into(), charset: None };
         let mut fields = vec![field("full_name", name), field("phone", b"054-555-0406"), field("consent", b"on")];
         fields.extend(in_form.map(|charset| field("_charset_", charset.as_bytes())));
-        decode_fields(&fields, named, country).swap_remove(0).1
+        decode_fields(&fields, FormOrigin { charset: named, languages: &[], country }).swap_remove(0).1
     }
 
     #[test]
@@ -182,14 +228,14 @@ mod tests {
     #[test]
     fn lost_bytes_of_utf_8_damage_only_their_own_field() {
         let decode = |message: &[u8], consent: &str, named: Option<&str>| {
-            let field = |name: &str, value: &[u8]| RawField { name: name.into(), value: value.into() };
+            let field = |name: &str, value: &[u8]| RawField { name: name.into(), value: value.into(), charset: None };
             let fields = [
                 field("שם", "נועה".as_bytes()),
                 field("message", message),
                 field("consent", consent.as_bytes()),
                 field("city", "Haifa".as_bytes()),
             ];
-            let fields = decode_fields(&fields, named, "IL");
+            let fields = decode_fields(&fields, FormOrigin { charset: named, languages: &[], country: "IL" });
             assert_eq!((&*fields[0].0, &*fields[0].1), ("שם", "נועה"), "{named:?}");
             assert_eq!((&*fields[2].1, &*fields[3].1), (consent, "Haifa"), "{named:?}");
             fields[1].1.clone()
@@ -212,6 +258,68 @@ mod tests {
         assert_eq!(decode_name(&encode(odd, "windows-1252"), None, Some("iso-8859-1"), "IL"), odd);
         let chinese = encode("联通张伟", "gbk");
         assert_eq!(decode_name(&chinese, None, Some("gbk"), "IL"), "联通张伟");
+    }
+
+    #[test]
+    fn a_latin_charset_does_not_fit_words_of_another_script() {
+        for (name, label) in [("נועה לוי", "windows-1255"), ("טל", "windows-1255"), ("José", "windows-1252")]
+        {
+            assert_eq!(decode_name(&encode(name, label), None, Some("iso-8859-1"), "IL"), name, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_charset_that_is_not_sure_loses_the_letters() {
+        for (name, label, country) in [("Zdeněk Ö", "windows-1250", "DE"), ("Олег", "windows-1251", "US")] {
+            let read = decode_name(&encode(name, label), None, None, country);
+            assert!(read == name || read.contains(char::REPLACEMENT_CHARACTER), "{read}");
+        }
+    }
+
+    #[test]
+    fn each_part_is_read_in_its_own_charset() {
+        let part = |value: Vec<u8>, charset: Option<&str>| {
+            let charset = charset.map(str::to_owned);
+            RawField { name: b"field".to_vec(), value, charset }
+        };
+        let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        let fields = [
+            part(encode("נועה לוי", "windows-1255"), Some("windows-1255")),
+            part(b"054-555-0199".to_vec(), Some("ISO-8859-1")),
+            part(encode("Иван", "windows-1251"), Some("windows-1251")),
+            part("שלום".into(), Some("windows-1255")),
+            part("Zoë".into(), None),
+            part(utf_16("נועה לוי"), Some("utf-16le")),
+            part(utf_16("Noa"), Some("utf-16le")),
+            part(b"Noa1".to_vec(), Some("utf-16le")),
+        ];
+        let fields = decode_fields(&fields, FormOrigin { charset: None, languages: &[], country: "IL" });
+        let values: Vec<&str> = fields.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["נועה לוי", "054-555-0199", "Иван", "שלום", "Zoë", "נועה לוי", "Noa", "Noa1"]);
+    }
+
+    #[test]
+    fn a_json_body_is_recoded_if_its_charset_is_known() {
+        let json = r#"{"full_name":"נועה"}"#;
+        let utf_16 = |mark: &str, to_bytes: fn(u16) -> [u8; 2]| {
+            format!("{mark}{json}").encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>()
+        };
+        for (body, content_type) in [
+            (json.as_bytes().to_vec(), "application/json"),
+            (json.as_bytes().to_vec(), "application/json; charset=windows-1255"),
+            (encode(json, "windows-1255"), "application/json; charset=windows-1255"),
+            (utf_16("", u16::to_le_bytes), "application/json; charset=utf-16le"),
+            (utf_16("", u16::to_be_bytes), "application/json; charset=\"UTF-16BE\""),
+            (utf_16("\u{feff}", u16::to_le_bytes), "application/json"),
+            (utf_16("\u{feff}", u16::to_be_bytes), "text/plain"),
+        ] {
+            assert_eq!(&*recode_json(&body, content_type), json.as_bytes(), "{content_type}");
+        }
+        let latin = encode(r#"{"name":"Zoë"}"#, "iso-8859-1");
+        assert_eq!(&*recode_json(&latin, "application/json; charset=iso-8859-1"), r#"{"name":"Zoë"}"#.as_bytes());
+        for content_type in ["application/json", "application/json; charset=utf-8", "application/json; charset=x"] {
+            assert_eq!(&*recode_json(&latin, content_type), latin, "{content_type}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::{
 
 /// The most numbers that are tried.
 const MAX_NUMBERS: usize = 10;
+/// The most fields with a word for a phone that are compared.
+const MAX_PHONE_FIELDS: usize = 50;
 /// The fewest digits of a phone number in a field that may hold something else.
 const MIN_PHONE_DIGITS: usize = 7;
 
@@ -115,7 +117,8 @@ impl<'a> FieldSearch<'a> {
             return (Err(reason), answers.first().map(|(_, field)| *field));
         };
         let is_one_person = delivery.form.kind.facts().submits_one_person;
-        if !configured && !is_one_person && self.may_be_two_people(&usable, parse) {
+        let has_other = || self.has_other_number(&phone, |answer| parse(answer).ok());
+        if !configured && !is_one_person && (self.may_be_two_people(&usable, parse) || has_other()) {
             return (Err(LeadSkipReason::PhoneUnclear), Some(field));
         }
         (Ok(phone), Some(field))
@@ -142,6 +145,20 @@ impl<'a> FieldSearch<'a> {
         };
         telephones.first().is_some_and(|one| telephones.iter().any(|other| differs(one, other)))
             || usable.iter().any(|(other, _)| !other.is_same_contact(first))
+    }
+
+    /// Whether a field whose name has a word for a phone holds another number than `phone`: a
+    /// second field (`phone2`, `partner_mobile`), or a repetition with a typing error
+    /// (`confirm_phone`). A field of another person's group, such as `agent.phone`, does not count.
+    fn has_other_number(&self, phone: &Phone, parse: impl Fn(&str) -> Option<Phone>) -> bool {
+        let own_name = |field: &&'a SubmittedField| field.names.iter().find_map(|name| phone_word_step(name));
+        let named = self.fields.iter().filter_map(|field| Some((own_name(&field)?, field))).take(MAX_PHONE_FIELDS);
+        named.into_iter().any(|(step, field)| {
+            field.values.iter().any(|answer| match parse(answer) {
+                Some(other) => !other.is_same_contact(phone),
+                None => is_repetition(step) && has_phone_digits(answer),
+            })
+        })
     }
 
     /// The country that the submission states for the number, ISO 3166-1 alpha-2. `None` if there
@@ -268,6 +285,61 @@ fn parse_answer(delivery: &LeadDelivery<'_>, answer: &str, country: Option<&str>
     candidates.into_iter().nth(expected).ok_or(problem)
 }
 
+/// Parts of names of fields for a phone number.
+const PHONE_PARTS: [&str; 14] = [
+    "phone",
+    "mobile",
+    "cellular",
+    "whatsapp",
+    "telefon",
+    "telefoon",
+    "téléphone",
+    "teléfono",
+    "телефон",
+    "هاتف",
+    "טלפון",
+    "נייד",
+    "סלולרי",
+    "וואטסאפ",
+];
+/// Words for a phone that are also parts of other words (`hotel`).
+const PHONE_WORDS: [&str; 7] = ["tel", "cell", "mob", "gsm", "handy", "movil", "móvil"];
+/// Words of fields that repeat another field.
+const REPETITION_PARTS: [&str; 8] = ["confirm", "repeat", "verify", "retype", "reenter", "again", "אימות", "שוב"];
+
+/// The last step of a field's name, if it has a word for a phone and the field belongs to the lead.
+/// A name with brackets has a form with dots beside it.
+fn phone_word_step(name: &str) -> Option<&str> {
+    if name.ends_with(']') {
+        return None;
+    }
+    let (around, step) = name.rsplit_once('.').unwrap_or(("", name));
+    let lower = step.to_lowercase();
+    let words = || step.split(|c: char| !c.is_alphabetic()).flat_map(split_camel_case);
+    let has_word = PHONE_PARTS.iter().any(|part| lower.contains(part))
+        || words().any(|word| PHONE_WORDS.contains(&word.to_lowercase().as_str()));
+    let is_own = around.is_empty() || around.split('.').all(is_neutral_parent);
+    (has_word && is_own).then_some(step)
+}
+
+/// The words of `homeTel`.
+fn split_camel_case(word: &str) -> Vec<&str> {
+    let capitals = word.char_indices().skip(1).filter(|(_, c)| c.is_uppercase()).map(|(at, _)| at);
+    let starts: Vec<usize> = [0].into_iter().chain(capitals).collect();
+    let is_camel_case = word.chars().any(char::is_lowercase);
+    if !is_camel_case {
+        return vec![word];
+    }
+    let ends = starts.iter().skip(1).copied().chain([word.len()]);
+    starts.iter().zip(ends).map(|(start, end)| &word[*start..end]).collect()
+}
+
+/// Whether a field with this name repeats another, so that the lead finds typing errors.
+fn is_repetition(step: &str) -> bool {
+    let name = squash_name(step);
+    REPETITION_PARTS.iter().any(|part| name.contains(part))
+}
+
 /// The numbers that an answer may mean, the most likely first. An unescaped `+` arrives as a space
 /// before the number, but the lead may also have typed a space.
 fn number_candidates(answer: &str) -> impl Iterator<Item = String> + use<> {
@@ -283,14 +355,16 @@ fn name_rank(fact: LeadFact, name: &str) -> Option<usize> {
         let name = squash_name(name);
         usual_names(fact).iter().position(|known| matches_squashed(known, &name))
     };
-    let is_neutral = |step: &str| {
-        let step = squash_name(step);
-        NEUTRAL_PARENTS.iter().any(|known| matches_squashed(known, &step))
-    };
     at(name).or_else(|| {
         let (around, last) = name.rsplit_once('.')?;
-        at(last).filter(|_| around.split('.').all(is_neutral))
+        at(last).filter(|_| around.split('.').all(is_neutral_parent))
     })
+}
+
+/// Whether a parent of this name does not make a nested field belong to another person.
+fn is_neutral_parent(step: &str) -> bool {
+    let step = squash_name(step);
+    NEUTRAL_PARENTS.iter().any(|known| matches_squashed(known, &step))
 }
 
 /// The name without case, spaces and punctuation.

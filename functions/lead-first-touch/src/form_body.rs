@@ -19,7 +19,7 @@ use tellonce_core::{
 };
 
 use crate::{
-    charset::{self, RawField},
+    charset::{self, FormOrigin, RawField},
     field_search,
     lead::LeadDelivery,
     lead_outcome::LeadSkipReason,
@@ -49,8 +49,12 @@ pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>
         return json::parse_document(delivery.body).map(FormBody::Json).map_err(LeadSkipReason::NotUnderstood);
     }
     let fields = parse_urlencoded(delivery.body);
-    let named = charset::find_charset(content_type);
-    Ok(FormBody::Pairs(charset::decode_fields(&fields, named, delivery.country())))
+    Ok(FormBody::Pairs(charset::decode_fields(&fields, origin_of(delivery, content_type))))
+}
+
+fn origin_of<'d>(delivery: &LeadDelivery<'d>, content_type: &'d str) -> FormOrigin<'d> {
+    let charset = charset::find_charset(content_type);
+    FormOrigin { charset, languages: &delivery.config.languages, country: delivery.country() }
 }
 
 /// The fields of a body that is one object or one form. A list of objects that may be leads is
@@ -117,7 +121,7 @@ fn parse_urlencoded(body: &[u8]) -> Vec<RawField> {
         .map(|pair| {
             let mut parts = pair.splitn(2, |byte| *byte == b'=');
             let [name, value] = [parts.next(), parts.next()].map(|part| decode(part.unwrap_or_default()));
-            RawField { name, value: value.trim_ascii_end().to_vec() }
+            RawField { name, value: value.trim_ascii_end().to_vec(), charset: None }
         })
         .collect()
 }
@@ -130,7 +134,7 @@ fn parse_multipart(content_type: &str, delivery: &LeadDelivery<'_>) -> Result<Ve
     let body_stream = stream::iter([Ok::<_, Infallible>(body.to_vec())]);
     let mut parts = Multipart::new(body_stream, boundary);
     let read = async {
-        let (mut fields, mut named) = (Vec::new(), charset::find_charset(content_type).map(str::to_owned));
+        let mut fields = Vec::new();
         while let Some(part) = parts.next_field().await? {
             let header = |name: &str| part.headers().get(name).map(|value| value.as_bytes().to_vec());
             let disposition = header("content-disposition").unwrap_or_default();
@@ -139,12 +143,14 @@ fn parse_multipart(content_type: &str, delivery: &LeadDelivery<'_>) -> Result<Ve
             if let (Some(name), false) = (find_parameter(&disposition, "name"), is_file)
                 && fields.len() < MAX_FIELDS
             {
-                named = own_type.as_deref().and_then(charset::find_charset).map(str::to_owned).or(named);
-                let value = part.bytes().await?.trim_ascii().to_vec();
-                fields.push(RawField { name: name.to_vec(), value });
+                let charset = own_type.as_deref().and_then(charset::find_charset).map(str::to_owned);
+                let (name, value) = (name.to_vec(), part.bytes().await?);
+                // White space of UTF-16 has two bytes.
+                let value = if charset.is_some() { value.to_vec() } else { value.trim_ascii().to_vec() };
+                fields.push(RawField { name, value, charset });
             }
         }
-        Ok::<_, multer::Error>(charset::decode_fields(&fields, named.as_deref(), delivery.country()))
+        Ok::<_, multer::Error>(charset::decode_fields(&fields, origin_of(delivery, content_type)))
     };
     // The whole body is in memory, so the future is ready at once. Only a body without an end would
     // wait for more. The error may quote a field name, which strangers choose.
@@ -258,7 +264,10 @@ mod tests {
     #[test]
     fn an_urlencoded_body_has_the_pairs_that_the_url_standard_says() {
         for body in ["a=1&b=2", "&&a&=b&a=b=c&", "a+b=%2B+%zz%4", "%D7%90=%d7%91&a=%00", ""] {
-            let ours: Vec<(String, String)> = charset::decode_fields(&parse_urlencoded(body.as_bytes()), None, "IL");
+            let ours: Vec<(String, String)> = {
+                let origin = FormOrigin { charset: None, languages: &[], country: "IL" };
+                charset::decode_fields(&parse_urlencoded(body.as_bytes()), origin)
+            };
             let theirs: Vec<(String, String)> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
             assert_eq!(ours, theirs, "{body}");
         }

@@ -5,9 +5,10 @@
 //! pure functions of the delivery and the client's configuration. They never panic. A delivery that
 //! cannot be used becomes a [`LeadSkipReason`], which is recorded.
 
-use tellonce_core::client_config::FormKind;
+use tellonce_core::{client_config::FormKind, inbox};
 
 use crate::{
+    charset,
     facts::{self, LeadFacts},
     lead::{Lead, LeadDelivery, LeadReference, ParsedLead},
     lead_outcome::LeadSkipReason,
@@ -65,6 +66,9 @@ pub fn find_facts_in_response(
 
 /// Parses a delivery with the parser of its form's kind.
 pub(crate) fn parse_content(delivery: &LeadDelivery<'_>) -> Result<DeliveryContent, LeadSkipReason> {
+    let content_type = inbox::find_header(delivery.headers, "content-type").unwrap_or_default();
+    let body = charset::recode_json(delivery.body, content_type);
+    let delivery = &LeadDelivery { body: &body, ..*delivery };
     let submission = match delivery.form.kind {
         FormKind::Meta => return meta::parse_references(delivery).map(DeliveryContent::References),
         FormKind::HubSpot => return hubspot::parse_delivery(delivery),

@@ -29,6 +29,7 @@ pub mod operator;
 pub mod plan;
 mod senders;
 mod submission;
+mod undeclared_charset;
 
 #[cfg(test)]
 mod samples;

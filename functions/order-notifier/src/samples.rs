@@ -209,7 +209,6 @@ fn every_sample_parses_to_the_facts_of_its_manifest() {
                 let expected = match kind {
                     "order.updated" if case.system == "shopify" => "update-without-transition",
                     "order.updated" => "status-not-mapped",
-                    "order.shipment_updated" => "shipment-status-not-announced",
                     "order.deleted" => "deleted",
                     "privacy.customer_redact" => "privacy-request",
                     "ping" => "ping",

@@ -29,6 +29,8 @@ pub enum SettingRule {
     Any,
     /// A text.
     Text(fn(&str) -> Option<SettingProblem>),
+    /// A list of texts.
+    Texts(fn(&str) -> Option<SettingProblem>),
     /// A table with at least one entry.
     Table {
         /// What is wrong without an entry.

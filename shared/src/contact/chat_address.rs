@@ -18,8 +18,8 @@ const NUMBER_SERVERS: [&str; 3] = ["s.whatsapp.net", "c.us", "hosted"];
 const LID_SERVERS: [&str; 2] = ["lid", "hosted.lid"];
 /// Servers of groups, channels and lists.
 const GROUP_SERVERS: [&str; 3] = ["g.us", "newsletter", "broadcast"];
-/// Numbers from this length on are checked with the numbering plan: hardly a country has numbers
-/// that long, and most private ids are.
+/// Users of a number's server from this length on are checked with the numbering plan: hardly a
+/// country has numbers that long, and most private ids are.
 const LONG_NUMBER_DIGITS: usize = 14;
 
 /// What an address names.
@@ -45,21 +45,37 @@ impl ChatAddress {
         if is_among(&LID_SERVERS) {
             return Lid::from_digits(digits).map(Self::Lid);
         }
-        if is_among(&NUMBER_SERVERS) { parse_international(digits).map(Self::Number) } else { None }
+        if is_among(&NUMBER_SERVERS) { parse_number_user(digits).map(Self::Number) } else { None }
     }
 }
 
-/// The number with these digits, country code first, with or without a plus. `None` if it is too
-/// long for its country: then it is an id.
+/// The number with these digits, country code first, with or without a plus. `None` if no number of
+/// its country is that long: then it is an id.
 pub fn parse_international(text: &str) -> Option<Phone> {
-    let number = format!("+{}", text.strip_prefix('+').unwrap_or(text));
-    let phone = Phone::from_e164(&number).ok()?;
+    let number = to_e164(text);
+    Phone::from_e164(&number).ok().filter(|_| has_possible_length(&number))
+}
+
+/// The number in an address whose server says that it is one.
+fn parse_number_user(digits: &str) -> Option<Phone> {
+    let number = to_e164(digits);
+    let is_checked = number.len() > LONG_NUMBER_DIGITS;
+    Phone::from_e164(&number).ok().filter(|_| !is_checked || has_possible_length(&number))
+}
+
+fn to_e164(text: &str) -> String {
+    format!("+{}", text.strip_prefix('+').unwrap_or(text))
+}
+
+/// Whether the numbering plan of its country has numbers of this length. A mobile number of Mexico
+/// may have its old `1`, and `WhatsApp` still writes it.
+fn has_possible_length(number: &str) -> bool {
     let is_possible = |number: &str| {
         PHONE_NUMBER_UTIL
             .parse(number, None)
             .is_ok_and(|number| matches!(number.is_possible_with_reason(), Ok(NumberLengthType::IsPossible)))
     };
-    (number.len() <= LONG_NUMBER_DIGITS || is_possible(&number)).then_some(phone)
+    is_possible(number) || number.strip_prefix("+521").is_some_and(|rest| is_possible(&format!("+52{rest}")))
 }
 
 /// The private id of a person in `WhatsApp`, which stands in place of the number. `Debug` and
@@ -140,12 +156,16 @@ mod tests {
 
     #[test]
     fn digits_that_are_too_long_for_their_country_are_not_a_number() {
-        for digits in ["235085806700321", "+235085806700321", "139784321589443", "98765432109876"] {
+        for digits in ["235085806700321", "+235085806700321", "139784321589443", "98765432109876", "+146391351543"] {
             assert_eq!(parse_international(digits), None, "{digits}");
         }
-        for digits in ["972545550199", "+12025550123", "5215512345678", "4917139200123"] {
+        for digits in
+            ["972545550199", "+12025550123", "5215512345678", "4917139200123", "5491123456789", "551187654321"]
+        {
             assert!(parse_international(digits).is_some(), "{digits}");
         }
+        let of_server = ChatAddress::parse("146391351543@s.whatsapp.net");
+        assert!(matches!(of_server, Some(ChatAddress::Number(_))), "the server says that it is a number");
     }
 
     #[test]

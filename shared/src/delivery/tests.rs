@@ -60,7 +60,7 @@ fn shopify(shop_domain: &str) -> DeliveryProof<'_> {
 }
 
 fn woocommerce(source: &str) -> DeliveryProof<'_> {
-    let store = WooCommerceStore { source: String::new(), statuses: BTreeMap::new() };
+    let store = WooCommerceStore { source: String::new(), statuses: BTreeMap::new(), pickup_methods: Vec::new() };
     bind(StoreKind::WooCommerce(store).proof(), source)
 }
 

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) fn parse_delivery(kind: &StoreKind, delivery: &OrderDelivery<'_>) -> Result<ParsedOrder, OrderSkipReason> {
     match kind {
         StoreKind::Shopify(_) => shopify::parse_delivery(delivery),
-        StoreKind::WooCommerce(store) => woocommerce::parse_delivery(delivery, &store.statuses),
+        StoreKind::WooCommerce(store) => woocommerce::parse_delivery(delivery, store),
         StoreKind::Custom(store) => custom::parse_delivery(delivery, &store.fields, &store.events),
     }
 }

@@ -14,10 +14,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 use tellonce_core::{
-    client_config::Milestone,
+    client_config::{Milestone, WooCommerceStore},
     contact::{PhoneCandidate, build_full_name},
     json::{self, JsonError, RawJson},
     telemetry::LogLabel,
@@ -29,14 +29,13 @@ use crate::{
     order_outcome::OrderSkipReason,
 };
 
-/// Parses a delivery by its topic (`X-WC-Webhook-Topic`). `statuses` maps an order status to its
-/// milestone.
+/// Parses a delivery by its topic (`X-WC-Webhook-Topic`).
 pub(crate) fn parse_delivery(
     delivery: &OrderDelivery<'_>,
-    statuses: &BTreeMap<String, Milestone>,
+    store: &WooCommerceStore,
 ) -> Result<ParsedOrder, OrderSkipReason> {
     match delivery.topic {
-        Some("order.created" | "order.updated" | "order.restored") => parse_order(delivery, statuses),
+        Some("order.created" | "order.updated" | "order.restored") => parse_order(delivery, store),
         Some("order.deleted") => Err(OrderSkipReason::Deleted),
         Some(action) if action.starts_with("action.") => Err(OrderSkipReason::ActionHook),
         Some(other) => Err(OrderSkipReason::UnknownTopic(LogLabel::new(other))),
@@ -101,6 +100,9 @@ struct WooShippingLine<'a> {
     method_title: RawJson<'a>,
     #[serde(deserialize_with = "json::deserialize_list_or_null")]
     meta_data: Vec<WooMeta<'a>>,
+    /// Whether the client says that its method is a pickup.
+    #[serde(skip)]
+    is_configured_pickup: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -134,11 +136,9 @@ struct WooTrackingItem<'a> {
 /// own.
 const MAX_ORDER_AGE: SignedDuration = SignedDuration::from_hours(60 * 24);
 
-fn parse_order(
-    delivery: &OrderDelivery<'_>,
-    statuses: &BTreeMap<String, Milestone>,
-) -> Result<ParsedOrder, OrderSkipReason> {
-    let order: WooOrder<'_> = delivery.parse_body()?;
+fn parse_order(delivery: &OrderDelivery<'_>, store: &WooCommerceStore) -> Result<ParsedOrder, OrderSkipReason> {
+    let mut order: WooOrder<'_> = delivery.parse_body()?;
+    order.mark_configured_pickups(&store.pickup_methods);
     let order_id = order.id.owned_text().ok_or_else(|| OrderSkipReason::missing_field("/id"))?;
     if let Some(parent) = order.parent() {
         return Err(OrderSkipReason::PartOfOrder(LogLabel::new(&parent)));
@@ -146,7 +146,7 @@ fn parse_order(
     let status = order.status.text().ok_or_else(|| OrderSkipReason::missing_field("/status"))?;
     order.check_shape()?;
     let slug = status.strip_prefix("wc-").unwrap_or(&status);
-    let milestone = find_milestone(slug, statuses)?;
+    let milestone = find_milestone(slug, &store.statuses)?;
     let is_core = CORE_STATUSES.contains(&slug);
     if milestone == Milestone::Paid && is_core && order.is_unpaid() {
         return Err(OrderSkipReason::NotPaid);
@@ -154,7 +154,7 @@ fn parse_order(
     // The milestone's own time if the order stores one, else the time of the change that caused
     // this delivery.
     let own_time = match (milestone, slug) {
-        (Milestone::Paid, _) => order.date_paid_gmt.and_then(RawJson::as_utc_time),
+        (Milestone::Paid, _) => order.date_paid_gmt.and_then(event_date),
         (_, "completed") => order.date_completed_gmt.as_utc_time(),
         _ => None,
     };
@@ -226,9 +226,79 @@ enum Transport {
     Nothing,
 }
 
-/// The ids of the pickup methods: of the older and the newer checkout, and of a common plugin. An
-/// instance's number may follow.
-const PICKUP_METHODS: [&str; 4] = ["local_pickup", "legacy_local_pickup", "pickup_location", "local_pickup_plus"];
+/// Words in the ids of methods by which the customer fetches the order at the shop, without spaces
+/// and signs. The first two are those of core, the others of plugins.
+const PICKUP_WORDS: [&str; 23] = [
+    "localpickup",
+    "pickuplocation",
+    "locationpickup",
+    "storepickup",
+    "pickupstore",
+    "pickupinstore",
+    "pickupatstore",
+    "pickupfromstore",
+    "shoppickup",
+    "pickupshop",
+    "pickupinshop",
+    "branchpickup",
+    "pickupbranch",
+    "warehousepickup",
+    "selfpickup",
+    "customerpickup",
+    "clickcollect",
+    "clickandcollect",
+    "clickncollect",
+    "collectinstore",
+    "collectatstore",
+    "collectfromstore",
+    "storecollect",
+];
+/// Words in the ids of methods by which a carrier brings the order to a place near the customer.
+const CARRIER_WORDS: [&str; 8] = ["point", "locker", "parcel", "courier", "carrier", "deliver", "station", "relay"];
+/// Carriers whose name may stand before `pickup_location`.
+const CARRIERS: [&str; 16] = [
+    "boxit",
+    "bpost",
+    "dhl",
+    "dpd",
+    "evri",
+    "fedex",
+    "gls",
+    "hermes",
+    "inpost",
+    "mondial",
+    "omniva",
+    "packeta",
+    "postnl",
+    "postnord",
+    "ups",
+    "zasilkovna",
+];
+
+/// Whether the customer fetches an order of this method. Each plugin has ids of its own, so the
+/// words of the id decide. An instance's number may follow.
+fn is_pickup_method(method: &str) -> bool {
+    let name = method.split_once(':').map_or(method, |(name, _)| name).to_ascii_lowercase();
+    let words = || name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let joined: String = words().collect();
+    let is_pickup = joined == "pickup" || PICKUP_WORDS.iter().any(|known| joined.contains(known));
+    let is_brought =
+        CARRIER_WORDS.iter().any(|known| joined.contains(known)) || words().any(|word| CARRIERS.contains(&word));
+    is_pickup && !is_brought
+}
+
+/// The earliest time that is a date. PHP writes an empty one as one of year 0 or before.
+const FIRST_DATE: Timestamp = Timestamp::constant(946_684_800, 0); // 2000-01-01
+
+/// The time of a date, which may also be PHP's own form of one (`{"date":…,"timezone":…}`). `None`
+/// for a date that is empty, however a plugin writes that.
+fn event_date(date: RawJson<'_>) -> Option<Timestamp> {
+    let at = date.as_utc_time().or_else(|| date.at_pointer("/date").as_utc_time());
+    at.filter(|at| *at >= FIRST_DATE)
+}
+
+/// Methods whose order waits for its money when it is placed. Source: the gateways of core.
+const LATER_PAYMENTS: [&str; 3] = ["cod", "bacs", "cheque"];
 
 /// A value, also null, that is `None` if its member is missing.
 fn deserialize_given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawJson<'de>>, D::Error> {
@@ -259,18 +329,28 @@ impl WooOrder<'_> {
     /// The order that this order is a part of. Marketplaces make one order for the customer and one
     /// below it for each vendor. The customer knows only the first.
     fn parent(&self) -> Option<Cow<'_, str>> {
-        self.parent_id.text().filter(|parent| parent != "0")
+        self.parent_id.text().filter(|parent| !matches!(&**parent, "0" | "false"))
     }
 
     /// Whether the body of an order with a core status says that it is not paid. `WooCommerce` sets
     /// the date with `processing` or `completed`: for cash on delivery at completion, for a bank
     /// transfer when the shop confirms it. A body without the member proves nothing, except for
-    /// cash.
+    /// the methods that are paid later.
     fn is_unpaid(&self) -> bool {
-        let has_date = [self.date_paid, self.date_paid_gmt].into_iter().flatten().any(|date| date.text().is_some());
+        let has_date =
+            [self.date_paid, self.date_paid_gmt].into_iter().flatten().any(|date| event_date(date).is_some());
         let says_date = self.date_paid.is_some() || self.date_paid_gmt.is_some();
-        let is_cash = self.payment_method.text().is_some_and(|method| method == "cod");
-        !has_date && (says_date || is_cash)
+        let is_paid_later = self.payment_method.text().is_some_and(|method| LATER_PAYMENTS.contains(&&*method));
+        !has_date && (says_date || is_paid_later)
+    }
+
+    /// Marks the lines whose method the client calls a pickup, with an instance or without.
+    fn mark_configured_pickups(&mut self, methods: &[String]) {
+        for line in self.shipping_lines.iter_mut().flatten() {
+            let written = line.method_id.text().unwrap_or_default();
+            let name = written.split_once(':').map_or(&*written, |(name, _)| name);
+            line.is_configured_pickup = methods.iter().any(|method| *method == *written || *method == name);
+        }
     }
 
     /// How the order comes to its customer. The checkout gives an order with something to ship a
@@ -354,9 +434,7 @@ impl WooOrder<'_> {
 
 impl WooShippingLine<'_> {
     fn is_pickup(&self) -> bool {
-        let method = self.method_id.text().unwrap_or_default();
-        let method = method.split_once(':').map_or(&*method, |(method, _)| method);
-        PICKUP_METHODS.contains(&method)
+        self.is_configured_pickup || self.method_id.text().is_some_and(|method| is_pickup_method(&method))
     }
 }
 
@@ -591,6 +669,108 @@ mod tests {
     }
 
     #[test]
+    fn a_date_of_payment_that_is_none_means_unpaid() {
+        let is_unpaid = |members: &Value| {
+            let body = changed_sample("order_created.processing", members);
+            json::parse_object::<WooOrder<'_>>(body.as_bytes()).unwrap().is_unpaid()
+        };
+        let date = json!("2026-11-18T08:20:11");
+        for none in [
+            json!(null),
+            json!(""),
+            json!(false),
+            json!(0),
+            json!("0"),
+            json!("null"),
+            json!("0000-00-00T00:00:00"),
+            json!("0000-00-00 00:00:00"),
+            json!("-0001-11-30T00:00:00"),
+            json!("-000001-11-30T00:00:00"),
+            json!("1970-01-01T00:00:00"),
+            json!({"date": "-0001-11-30 00:00:00.000000", "timezone": "UTC"}),
+            json!([]),
+        ] {
+            let dates = |one: &Value, other: &Value| json!({"date_paid": one, "date_paid_gmt": other});
+            assert!(is_unpaid(&dates(&none, &none)), "{none}");
+            assert!(!is_unpaid(&dates(&date, &none)) && !is_unpaid(&dates(&none, &date)), "{none}");
+        }
+        let php = json!({"date": "2026-11-18 08:20:11.000000", "timezone_type": 3, "timezone": "UTC"});
+        assert!(!is_unpaid(&json!({"date_paid": php, "date_paid_gmt": null})));
+        for (method, is_later) in [("cod", true), ("bacs", true), ("cheque", true), ("stripe", false)] {
+            let body = json!({"id": 7, "payment_method": method}).to_string();
+            let order: WooOrder<'_> = json::parse_object(body.as_bytes()).unwrap();
+            assert_eq!(order.is_unpaid(), is_later, "{method}: an abbreviated body has no date at all");
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_method_tell_a_pickup_at_the_shop_from_one_at_a_carriers_point() {
+        for method in [
+            "local_pickup",
+            "local_pickup:3",
+            "local-pickup",
+            "legacy_local_pickup",
+            "blocks_local_pickup",
+            "local_pickup_plus",
+            "wc_local_pickup_plus",
+            "jem_local_pickup",
+            "LocalPickup",
+            "pickup",
+            "pick_up_in_store",
+            "pickup_location:0",
+            "wc_pickup_store",
+            "woocommerce_store_pickup",
+            "store_pickup",
+            "in_store_pickup",
+            "click_and_collect",
+            "click-collect",
+            "collect_in_store",
+            "self_pickup",
+        ] {
+            assert!(is_pickup_method(method), "{method}");
+        }
+        for method in [
+            "",
+            "flat_rate",
+            "free_shipping",
+            "local_delivery",
+            "store_delivery",
+            "pickup_point",
+            "inpost_pickup_point",
+            "local_pickup_points",
+            "packeta_pickup",
+            "packeta_pickup_location",
+            "ups_pickup_location",
+            "dhl_pickup",
+            "parcel_locker",
+            "pickup_locker",
+            "pickup_delivery_courier",
+            "pickup_station",
+            "collection_by_courier",
+            "wbs:pickup",
+        ] {
+            assert!(!is_pickup_method(method), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_the_client_names_is_a_pickup() {
+        let lines = json!([{"method_id": "acme_counter:4", "method_title": "Counter", "meta_data": []}]);
+        let body = changed_sample("order_updated.on_hold", &json!({"status": "completed", "shipping_lines": lines}));
+        let mut order: WooOrder<'_> = json::parse_object(body.as_bytes()).unwrap();
+        for (methods, transport) in [
+            (&["acme_counter"][..], Transport::Pickup),
+            (&["other", "acme_counter:4"], Transport::Pickup),
+            (&["acme_counter:5"], Transport::Carrier),
+            (&["acme"], Transport::Carrier),
+            (&[], Transport::Carrier),
+        ] {
+            order.mark_configured_pickups(&methods.iter().map(|method| (*method).to_owned()).collect::<Vec<_>>());
+            assert_eq!(order.find_transport(), transport, "{methods:?}");
+        }
+    }
+
+    #[test]
     fn a_part_of_an_order_is_recorded_only() {
         for (parent, is_part) in [
             (json!(92010), true),
@@ -598,6 +778,7 @@ mod tests {
             (json!(0), false),
             (json!("0"), false),
             (json!(null), false),
+            (json!(false), false),
             (json!(""), false),
         ] {
             let parsed = parse_changed("order_created.processing", &json!({"parent_id": parent}));

@@ -151,6 +151,9 @@ struct StoreTable {
     /// `woocommerce`, required: order status → milestone. Write a status without `wc-`. A status
     /// that is not listed is recorded, and nothing is sent.
     statuses: Option<BTreeMap<String, Milestone>>,
+    /// `woocommerce`: ids of shipping methods by which the customer fetches the order, beyond those
+    /// that tellonce knows. `shipped` is not sent for them. Default: none.
+    pickup_methods: Option<Vec<String>>,
     /// `custom`, required: how deliveries prove where they come from.
     verify: Option<CustomScheme>,
     /// `custom`, required: where the facts stand in the JSON.
@@ -181,6 +184,7 @@ impl TryFrom<StoreTable> for StoreConfig {
             ("shop_domain", table.shop_domain.is_some()),
             ("source", table.source.is_some()),
             ("statuses", table.statuses.is_some()),
+            ("pickup_methods", table.pickup_methods.is_some()),
             ("verify", table.verify.is_some()),
             ("fields", table.fields.is_some()),
             ("events", table.events.is_some()),

@@ -20,6 +20,9 @@ pub struct WooCommerceStore {
     /// Order status → milestone. WooCommerce has no own status for "shipped" and "ready", so
     /// each shop maps its statuses.
     pub statuses: BTreeMap<String, Milestone>,
+    /// Ids of shipping methods by which the customer fetches the order, beyond those that tellonce
+    /// knows.
+    pub pickup_methods: Vec<String>,
 }
 
 pub(super) static FACTS: StoreFacts = StoreFacts {
@@ -39,13 +42,19 @@ pub(super) static FACTS: StoreFacts = StoreFacts {
                 check_key: check_status,
             },
         ),
+        KindSetting::optional("pickup_methods", SettingRule::Texts(check_method)),
     ],
     account_setting: Some("source"),
     api_secret: None,
     // It posts its ping as a form.
     body: BodyTypes { form: true, ..BodyTypes::JSON },
     from_table: |table| {
-        Some(StoreKind::WooCommerce(WooCommerceStore { source: table.source?, statuses: table.statuses? }))
+        let pickup_methods = table.pickup_methods.unwrap_or_default();
+        Some(StoreKind::WooCommerce(WooCommerceStore {
+            source: table.source?,
+            statuses: table.statuses?,
+            pickup_methods,
+        }))
     },
 };
 
@@ -108,4 +117,14 @@ fn check_status(status: &str) -> Option<SettingProblem> {
     let remedy = "use the status's slug (lower-case letters, digits, `-`, `_`), not its title";
     (!is_plain_name(status, 40))
         .then(|| SettingProblem::new(format!("`{status}` is not the slug of an order status"), remedy))
+}
+
+fn check_method(method: &str) -> Option<SettingProblem> {
+    let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '.');
+    (method.is_empty() || !method.chars().all(is_id)).then(|| {
+        SettingProblem::new(
+            format!("`{method}` is not the id of a shipping method"),
+            "write the `method_id` of the order's shipping line, not its title",
+        )
+    })
 }

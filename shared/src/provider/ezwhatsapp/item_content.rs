@@ -142,6 +142,8 @@ const OTHER_TYPES: [(ContentKind, &[&str]); 6] = [
             "customeridentitychanged",
             "numberchanged",
             "eventresponse",
+            "callpermissionreply",
+            "callpermissionrequest",
             "debug",
             "fastratchetkeysenderkeydistribution",
             "initialsecuritynotificationsettingsync",
@@ -160,6 +162,10 @@ const CALL_STUBS: [&str; 4] = ["40", "41", "45", "46"];
 /// Baileys' marks of messages that it could not read: encrypted, or of a later version of
 /// `WhatsApp`. Their members decide. Source: `WebMessageInfo.StubType`.
 const UNREAD_STUBS: [&str; 4] = ["2", "ciphertext", "3", "futureproof"];
+/// Baileys' words for a deletion. Source: `WebMessageInfo.StubType`.
+const DELETION_STUBS: [&str; 2] = ["1", "revoke"];
+/// Where the id of a deleted message is if the item itself is that message.
+const OWN_ID_PLACES: [&str; 3] = ["/key/id", "/id", "/message_id"];
 /// Where a tapped reply has its title.
 const TITLE_PLACES: [&str; 15] = [
     "/title",
@@ -193,7 +199,7 @@ const TEXT_PLACES: [&str; 8] = [
     "/caption",
 ];
 /// Where an edit has its new text.
-const EDITED_PLACES: [&str; 16] = [
+const EDITED_PLACES: [&str; 22] = [
     "/action/edited_content/body",
     "/action/edited_content/text/body",
     "/action/edited_content/caption",
@@ -208,6 +214,12 @@ const EDITED_PLACES: [&str; 16] = [
     "/protocolMessage/editedMessage/extendedTextMessage/text",
     "/protocolMessage/editedMessage/imageMessage/caption",
     "/protocolMessage/editedMessage/videoMessage/caption",
+    "/editedMessage/message/conversation",
+    "/editedMessage/message/extendedTextMessage/text",
+    "/editedMessage/message/imageMessage/caption",
+    "/editedMessage/message/videoMessage/caption",
+    "/editedMessage/message/documentMessage/caption",
+    "/editedMessage/conversation",
     "/editedMessageData/textMessage",
     "/editedMessageData/caption",
 ];
@@ -268,6 +280,9 @@ pub(super) fn parse_content(members: &ItemMembers<'_>) -> LineContent {
         kind => kind,
     };
     let target = match kind {
+        ContentKind::Deletion if parts.is_deletion_stub() => {
+            parts.find(&TARGET_PLACES).or_else(|| parts.find(&OWN_ID_PLACES))
+        }
         ContentKind::Edit | ContentKind::Deletion | ContentKind::Reaction => parts.find(&TARGET_PLACES),
         _ => None,
     };
@@ -357,12 +372,19 @@ impl<'a, 'm> MessageParts<'a, 'm> {
             "system" => self.find(&["/system/type", "/subtype"]),
             "unsupported" | "unknown" => self.find(&["/unsupported/type", "/subtype"]),
             "protocol" => self.find(&["/protocolMessage/type"]),
+            "interactive" | "reply" | "" => self.find(&["/interactive/type", "/reply/type"]),
             _ => None,
         };
         let detail = detail.as_deref().map(type_word).unwrap_or_default();
         match (word, detail.as_str()) {
             ("protocol", "0") => ContentKind::Deletion,
             ("protocol", "14") => ContentKind::Edit,
+            // Protobuf leaves out a type that is 0.
+            ("protocol", "") if self.find(&["/protocolMessage/key/id"]).is_some() => {
+                if self.find_edited_text().is_some() { ContentKind::Edit } else { ContentKind::Deletion }
+            }
+            // The customer tapped that we may call. It is no text.
+            ("interactive" | "reply" | "", "callpermissionreply") => ContentKind::Notice,
             ("protocol" | "action", _) => match classify_word(&detail) {
                 Some(kind) if kind != ContentKind::Written => kind,
                 _ if word == "protocol" => ContentKind::Notice,
@@ -383,12 +405,17 @@ impl<'a, 'm> MessageParts<'a, 'm> {
     fn classify_members(&self) -> ContentKind {
         let stub = self.item.get("messagestubtype").owned_text().map(|stub| plain_name(&stub));
         if let Some(stub) = stub.filter(|stub| stub != "0" && !UNREAD_STUBS.contains(&stub.as_str())) {
+            if self.is_deletion_stub() {
+                return ContentKind::Deletion;
+            }
             let is_call = CALL_STUBS.contains(&stub.as_str()) || stub.starts_with("call");
             return if is_call { ContentKind::Call } else { ContentKind::Notice };
         }
         // Both say what they are.
-        for (word, place) in [("protocol", "/protocolMessage/type"), ("action", "/action/type")] {
-            if self.find(&[place]).is_some() {
+        for (word, places) in
+            [("protocol", &["/protocolMessage/type", "/protocolMessage/key/id"][..]), ("action", &["/action/type"])]
+        {
+            if self.find(places).is_some() {
                 return self.classify(word);
             }
         }
@@ -407,6 +434,12 @@ impl<'a, 'm> MessageParts<'a, 'm> {
             (false, Some(kind)) => *kind,
             (false, None) => ContentKind::Unknown,
         }
+    }
+
+    /// Whether the item is a message of which only its deletion is left.
+    fn is_deletion_stub(&self) -> bool {
+        let stub = self.item.get("messagestubtype").text();
+        stub.is_some_and(|stub| DELETION_STUBS.contains(&plain_name(&stub).as_str()))
     }
 
     /// The type of the first member that a person sends, for messages without a type.
@@ -450,7 +483,8 @@ impl<'a, 'm> MessageParts<'a, 'm> {
         let named = self.members.iter().filter(|(name, _)| TITLE_NAMES.contains(&name.as_str()));
         let replies = self.members.iter().filter(|(name, _)| REPLY_TYPES.contains(&name.as_str()));
         let in_reply = |(_, reply): &(String, RawJson<'a>)| {
-            TITLE_PLACES.iter().find_map(|place| visible_text(reply.at_pointer(place)))
+            let in_place = || TITLE_PLACES.iter().find_map(|place| visible_text(reply.at_pointer(place)));
+            find_flow_title(*reply, MAX_WRAPPERS).or_else(in_place)
         };
         named.map(|(_, value)| *value).find_map(visible_text).or_else(|| replies.into_iter().find_map(in_reply))
     }
@@ -473,6 +507,18 @@ impl<'a, 'm> MessageParts<'a, 'm> {
         };
         places.iter().find_map(text_at)
     }
+}
+
+/// The title of a tapped button of a "native flow". It is in a JSON text of its own, `paramsJson`,
+/// in this object or deeper. Source: `WAProto`, `InteractiveResponseMessage`.
+fn find_flow_title(reply: RawJson<'_>, depth: usize) -> Option<String> {
+    let members = ItemMembers::of(reply)?;
+    let title = members.get("paramsjson").owned_text().and_then(|params| {
+        let params = crate::json::parse_document(params.as_bytes()).ok()?;
+        visible_text(params.at_pointer("/display_text"))
+    });
+    let deeper = || members.iter().find_map(|(_, value)| find_flow_title(value, depth - 1));
+    title.or_else(|| if depth > 1 { deeper() } else { None })
 }
 
 /// A text that shows something.
@@ -573,6 +619,10 @@ mod tests {
             json!({"type": "buttons_response", "selectedButtonId": "1", "body": "Stop"}),
             json!({"type": "buttons_response", "selectedDisplayText": "Stop", "body": "Your order 1001 is ready"}),
             json!({"message": {"interactiveResponseMessage": {"body": {"text": "Stop"}, "nativeFlowResponseMessage": {"name": "quick_reply"}}}}),
+            json!({"messageType": "interactiveResponseMessage", "message": {"interactiveResponseMessage": {"nativeFlowResponseMessage":
+                {"name": "quick_reply", "paramsJson": "{\"display_text\":\"Stop\",\"id\":\"1\"}"}}}}),
+            json!({"message": {"interactiveResponseMessage": {"InteractiveResponseMessage": {"NativeFlowResponseMessage":
+                {"name": "quick_reply", "paramsJSON": "{\"id\":\"1\",\"display_text\":\"Stop\"}"}}}}}),
             json!({"type": "list_response", "body": "Stop", "listResponse": {"title": "Stop"}}),
             json!({"type": "text", "text": null, "reply": {"buttons_reply": {"title": "Stop"}}}),
             json!({"type": "hologram", "button_reply": {"title": "Stop"}}),
@@ -663,10 +713,35 @@ mod tests {
                 None,
                 json!({"type": "protocol", "protocolMessage": {"type": 0, "key": {"id": "m1"}}}),
             ),
+            (
+                ContentKind::Deletion,
+                None,
+                json!({"messageType": "protocolMessage", "message": {"protocolMessage": {"key": {"id": "m1"}}}}),
+            ),
+            (ContentKind::Deletion, None, json!({"message": {"protocolMessage": {"key": {"id": "m1"}}}})),
+            (ContentKind::Deletion, None, json!({"id": "m1", "messageStubType": "REVOKE"})),
+            (ContentKind::Deletion, None, json!({"key": {"id": "m1"}, "messageStubType": 1})),
+            (
+                ContentKind::Edit,
+                Some("New"),
+                json!({"message": {"protocolMessage": {"key": {"id": "m1"}, "editedMessage": {"conversation": "New"}}}}),
+            ),
         ] {
             let content = parse(&item);
             assert_eq!((content.kind, content.text.as_deref()), (kind, text), "{item}");
             assert_eq!((content.target.as_deref(), content.name.as_str()), (Some("m1"), kind.name()), "{item}");
+        }
+    }
+
+    #[test]
+    fn an_edit_that_only_wraps_the_new_message_keeps_its_text() {
+        for item in [
+            json!({"type": "editedMessage", "message": {"editedMessage": {"message": {"conversation": "urgent"}}}}),
+            json!({"message": {"editedMessage": {"message": {"extendedTextMessage": {"text": "urgent"}}}}}),
+            json!({"message": {"editedMessage": {"message": {"imageMessage": {"caption": "urgent"}}}}}),
+        ] {
+            let LineContent { kind, text, .. } = parse(&item);
+            assert_eq!((kind, text.as_deref()), (ContentKind::Edit, Some("urgent")), "{item}");
         }
     }
 
@@ -710,6 +785,10 @@ mod tests {
                     json!({"type": "protocol", "protocolMessage": {"type": "EPHEMERAL_SETTING"}}),
                     json!({"type": "action", "action": {"type": "ephemeral_setting", "ephemeral": 86400}}),
                     json!({"type": "request_welcome"}),
+                    json!({"type": "interactive", "interactive": {"type": "call_permission_reply", "call_permission_reply": {"response": "accept"}}}),
+                    json!({"interactive": {"type": "call_permission_reply"}}),
+                    json!({"type": "call_permission_reply"}),
+                    json!({"type": "protocolMessage", "message": {"protocolMessage": {"ephemeralExpiration": 86400}}}),
                     json!({"message": {"senderKeyDistributionMessage": {}}}),
                     json!({"message": {"fastRatchetKeySenderKeyDistributionMessage": {}}}),
                     json!({"messageType": "stickerSyncRmrMessage", "message": {"stickerSyncRmrMessage": {}}}),

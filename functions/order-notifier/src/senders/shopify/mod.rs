@@ -172,9 +172,8 @@ mod tests {
             let parse = |at: &str| parse_as("shop", Some(topic), aged(case, members, at));
             assert_eq!(expect_skip_code(parse("2026-11-17T23:59:59Z")), "body-too-old", "{case}");
             assert_eq!(expect_skip_code(parse("soon")), "topic-contradicts-body", "{case}: no time to check");
-            if let ParsedOrder::Skipped(reason) = parse("2026-11-18T00:00:00Z") {
-                assert_eq!(reason.code(), "shipment-status-not-announced", "{case}: just young enough");
-            }
+            let just_young_enough = parse("2026-11-18T00:00:00Z");
+            assert!(!matches!(just_young_enough, ParsedOrder::Skipped(_)), "{case}: {just_young_enough:?}");
         }
         let reported_late = aged("fulfillment_events_create.delivered", &["happened_at"], "2026-11-10T00:00:00Z");
         assert!(!matches!(parse_as("shop", Some(SCAN_TOPIC), reported_late), ParsedOrder::Skipped(_)));

@@ -189,13 +189,17 @@ pub(super) fn parse_updated_fulfillment(delivery: &OrderDelivery<'_>) -> Result<
         _ => true,
     };
     let milestone = match status.as_deref() {
-        // The carrier has not scanned the parcel.
-        None | Some("label_purchased" | "label_printed" | "confirmed") if was_pending => {
+        Some("out_for_delivery") => Milestone::OutForDelivery,
+        Some("delivered") => Milestone::Delivered,
+        // The carrier may have scanned the parcel before its success was reported.
+        None
+        | Some(
+            "label_purchased" | "label_printed" | "confirmed" | "carrier_picked_up" | "in_transit" | "delayed"
+            | "attempted_delivery",
+        ) if was_pending => {
             let event = parse_shipment(delivery, &fulfillment, updated_at)?;
             return Ok(PartialOrderEvent { is_repeated_by_changes: true, ..event }.into_parsed());
         }
-        Some("out_for_delivery") => Milestone::OutForDelivery,
-        Some("delivered") => Milestone::Delivered,
         // Other statuses have events of their own in `fulfillment_events/create`, with a time and
         // an id.
         other => return Err(OrderSkipReason::ShipmentStatusIgnored(LogLabel::new(other.unwrap_or("none")))),
@@ -384,13 +388,14 @@ mod tests {
         let update = |members: &Value| {
             parse_as("shop", Some("fulfillments/update"), changed_sample("fulfillments_update", members))
         };
-        for status in [json!(null), json!("label_printed"), json!("confirmed")] {
+        for status in [json!(null), json!("label_printed"), json!("confirmed"), json!("in_transit"), json!("delayed")] {
             let shipped = expect_event(update(&json!({"shipment_status": status})));
             assert_eq!(shipped.milestone, Milestone::Shipped, "{status}");
             assert!(shipped.is_repeated_by_changes, "{status}");
         }
         for members in [
-            json!({"shipment_status": "in_transit"}),
+            json!({"shipment_status": "failure"}),
+            json!({"shipment_status": "in_transit", "created_at": "2026-11-12T09:30:00+02:00"}),
             json!({"shipment_status": null, "created_at": "2026-11-12T09:30:00+02:00"}),
         ] {
             assert_eq!(expect_skip_code(update(&members)), "shipment-status-not-announced", "{members}");
