@@ -1,18 +1,19 @@
 //! Values behind labels: what a client's rule selects in the text of an event.
 //!
-//! A label stands at the start of a line or behind a separator. Words before it make it another
-//! label: "Business Phone:" is not "Phone:". Of a client's labels, the first of the list counts,
-//! and at one place the longest. Case, kinds of spaces and spaces before a colon make no
-//! difference.
+//! Where a label stands: see `label_place`. Of a client's labels, the first of the list counts, and
+//! at one place the longest. Case, kinds of spaces and spaces before a colon make no difference.
 //!
 //! A phone number is the first one behind its label, on the same line or on the next. The number of
-//! a conference is no customer's: see `dial_in`.
+//! a conference is no customer's: see `dial_in`. Of two different numbers behind one label, none
+//! counts: one may be the business's own.
 //!
 //! Main types: [`LabelledNumber`], [`TextLabels`].
 
 mod dial_in;
+mod label_place;
 mod number_text;
 mod plain_text;
+mod written_number;
 
 use std::ops::Range;
 
@@ -22,38 +23,18 @@ use tellonce_core::{
 };
 
 use self::{
+    label_place::{can_begin_label, has_colon, is_below_business, is_part_of_word},
     number_text::NumberText,
-    plain_text::{FoldedText, strip_html},
+    plain_text::{FoldedText, line_start, strip_html},
+    written_number::WrittenNumber,
 };
 
 /// The most empty lines between a label and its value, plus one.
 const MAX_LINE_ENDS: usize = 2;
-/// The fewest digits in a word for it to be a value, so that a label may follow it: a number, a
-/// date, a booking code.
-const MIN_VALUE_DIGITS: usize = 4;
-/// Words before a label that say that the value is the customer's.
-const CUSTOMER_WORDS: [&str; 14] = [
-    "attendee",
-    "attendee's",
-    "booker",
-    "booker's",
-    "client",
-    "client's",
-    "customer",
-    "customer's",
-    "guest",
-    "guest's",
-    "invitee",
-    "invitee's",
-    "patient",
-    "patient's",
-];
-/// The longest word before a full stop that may be an abbreviation.
-const MAX_ABBREVIATION_CHARS: usize = 4;
 /// The most places of one text where labels are searched for. A stranger may write any text.
 const MAX_PLACES: usize = 50;
-/// The longest word before a label that is read.
-const MAX_WORD_CHARS: usize = 100;
+/// Words behind a number that make a sentence of a label without a colon: "Phone … to cancel".
+const SENTENCE_WORDS: [&str; 9] = ["to", "for", "if", "when", "before", "um", "bei", "pour", "para"];
 /// The longest line that a value is searched for in, in characters.
 const MAX_LINE_CHARS: usize = 400;
 
@@ -70,13 +51,10 @@ pub(super) enum LabelledNumber {
     DialIn,
     /// The number behind the label belongs to a switchboard.
     Extension,
-    /// The digits behind the label, which begin with a number.
-    Number {
-        /// As they are written.
-        text: String,
-        /// Whether a word follows them on the line.
-        is_before_word: bool,
-    },
+    /// The numbers behind the label, at least one, in the order of the text.
+    Numbers(Vec<WrittenNumber>),
+    /// A number, and another one that belongs to a switchboard.
+    NumberAndExtension,
     /// The whole text of a rule without labels.
     Whole(String),
 }
@@ -89,7 +67,7 @@ impl LabelledNumber {
 
     /// Whether there is a text to read as a number.
     pub(super) fn is_text(&self) -> bool {
-        matches!(self, Self::Number { .. } | Self::Whole(_))
+        matches!(self, Self::Numbers(_) | Self::NumberAndExtension | Self::Whole(_))
     }
 
     /// The number.
@@ -100,39 +78,18 @@ impl LabelledNumber {
             Self::DialIn => Err(PhoneError::DialIn),
             Self::Extension => Err(PhoneError::Extension),
             Self::Whole(text) => Phone::parse(text, country, rule),
-            Self::Number { text, is_before_word } => {
-                parse_first_number(text, *is_before_word, |text| Phone::parse(text, country, rule))
+            Self::NumberAndExtension => Err(PhoneError::TwoNumbers),
+            Self::Numbers(numbers) => {
+                let parse = |number: &WrittenNumber| number.parse(|text, rule| Phone::parse(text, country, rule), rule);
+                let Some((first, others)) = numbers.split_first() else { return Err(PhoneError::NoNumber) };
+                let phone = parse(first);
+                let is_same = |other: &WrittenNumber| {
+                    first == other || phone.as_ref().is_ok_and(|phone| parse(other).as_ref() == Ok(phone))
+                };
+                if others.iter().all(is_same) { phone } else { Err(PhoneError::TwoNumbers) }
             }
         }
     }
-}
-
-/// The longest group of digits that may belong to the word behind it: `2 kids`.
-const MAX_COUNT_DIGITS: usize = 2;
-
-/// The first number of a text of digits. If the text as a whole is not a number, a shorter one
-/// counts, because other digits may follow behind a space.
-fn parse_first_number(
-    text: &str,
-    is_before_word: bool,
-    parse: impl Fn(&str) -> Result<Phone, PhoneError>,
-) -> Result<Phone, PhoneError> {
-    let whole = parse(text);
-    let ends: Vec<usize> = text.match_indices(char::is_whitespace).map(|(end, _)| end).collect();
-    let last_group = ends.last().map(|end| text.split_at(*end));
-    if let (Ok(_), true, Some((shorter, group))) = (&whole, is_before_word, last_group)
-        && group.trim().chars().count() <= MAX_COUNT_DIGITS
-        && parse(shorter).is_ok()
-    {
-        // Whether the last digits are part of the number is unclear.
-        return Err(PhoneError::TwoNumbers);
-    }
-    whole.or_else(|error| {
-        // A second number usually begins with a zero.
-        let begins_number = |end: &&usize| text[**end..].trim_start().starts_with('0');
-        let mut shorter = ends.iter().rev().filter(begins_number).chain(ends.iter().rev());
-        shorter.find_map(|end| parse(&text[..*end]).ok()).ok_or(error)
-    })
 }
 
 /// The labels of one rule.
@@ -153,15 +110,40 @@ impl TextLabels {
         }
         let folded = FoldedText::new(&plain);
         let mut found = LabelledNumber::Missing;
-        for label in self.all_places(folded.chars()) {
-            let number = if label.is_label { number_behind(&folded, &label.range) } else { LabelledNumber::NoNumber };
-            match (&found, number) {
-                (_, number @ LabelledNumber::Number { .. }) => return number,
-                (LabelledNumber::Missing | LabelledNumber::NoNumber, other) => found = other,
-                _ => {}
+        let mut numbers = Vec::new();
+        let mut stem = None;
+        let mut has_extension = false;
+        let mut is_all_of_business = true;
+        for place in self.all_places(&folded) {
+            // "Phone" is "Phone:". A label further down the list does not count beside a number.
+            if stem.is_some_and(|stem| stem != label_stem(place.label)) {
+                continue;
+            }
+            let number = if place.is_label { number_behind(&folded, &place.range) } else { FoundNumber::None };
+            let other = match number {
+                FoundNumber::Number(number) => {
+                    stem = Some(label_stem(place.label));
+                    is_all_of_business &= is_below_business(folded.chars(), place.range.start);
+                    numbers.push((place.range.start, number));
+                    continue;
+                }
+                FoundNumber::Extension => LabelledNumber::Extension,
+                FoundNumber::DialIn => LabelledNumber::DialIn,
+                FoundNumber::None => LabelledNumber::NoNumber,
+            };
+            has_extension |= other == LabelledNumber::Extension;
+            if matches!(found, LabelledNumber::Missing | LabelledNumber::NoNumber) {
+                found = other;
             }
         }
-        found
+        numbers.sort_by_key(|(at, _)| *at);
+        match (numbers.is_empty(), has_extension) {
+            (true, _) => found,
+            // Beside another number, it is one of two.
+            (false, _) if is_all_of_business => LabelledNumber::NoNumber,
+            (false, true) => LabelledNumber::NumberAndExtension,
+            (false, false) => LabelledNumber::Numbers(numbers.into_iter().map(|(_, number)| number).collect()),
+        }
     }
 
     /// The line of text that the rule selects, such as a name. Without labels it is the whole text.
@@ -173,19 +155,20 @@ impl TextLabels {
         }
         let folded = FoldedText::new(&plain);
         let chars = folded.chars();
-        self.all_places(chars).filter(|label| label.is_label).find_map(|LabelPlace { range, .. }| {
+        self.all_places(&folded).filter(|label| label.is_label).find_map(|LabelPlace { range, .. }| {
             let value = line_behind(chars, &range, other)?;
             Some(folded.written(value).trim().to_owned()).filter(|value| !value.is_empty())
         })
     }
 
     /// Where the labels stand, in their order, and then in the order of the text.
-    fn all_places<'a>(&'a self, chars: &'a [char]) -> impl Iterator<Item = LabelPlace> + 'a {
+    fn all_places<'a>(&'a self, folded: &'a FoldedText<'a>) -> impl Iterator<Item = LabelPlace<'a>> + 'a {
+        let chars = folded.chars();
         let places = self.0.iter().flat_map(move |label| {
             (0..chars.len()).filter_map(move |at| {
                 let end = match_label(label, chars, at)?;
                 let is_longest = !self.0.iter().any(|other| match_label(other, chars, at).is_some_and(|it| it > end));
-                is_longest.then(|| LabelPlace { range: at..end, is_label: can_begin_label(label, chars, at) })
+                is_longest.then(|| LabelPlace { label, range: at..end, is_label: can_begin_label(folded, &(at..end)) })
             })
         });
         places.take(MAX_PLACES)
@@ -193,10 +176,25 @@ impl TextLabels {
 }
 
 /// A place where the words of a label stand.
-struct LabelPlace {
+struct LabelPlace<'a> {
+    label: &'a [char],
     range: Range<usize>,
-    /// Whether they are a label there, and not the end of a longer one.
+    /// Whether they are a label there, and not the end of a longer one or a part of a sentence.
     is_label: bool,
+}
+
+/// What stands behind a label.
+enum FoundNumber {
+    None,
+    DialIn,
+    Extension,
+    Number(WrittenNumber),
+}
+
+/// A label without the signs at its end.
+fn label_stem(label: &[char]) -> &[char] {
+    let end = label.iter().rposition(|c| c.is_alphanumeric()).map_or(label.len(), |last| last + 1);
+    &label[..end]
 }
 
 /// A label as it is compared. Of a label of words, spaces around it do not count.
@@ -243,80 +241,36 @@ fn match_label(label: &[char], chars: &[char], at: usize) -> Option<usize> {
     (!(ends_in_word && goes_on)).then_some(end)
 }
 
-/// Whether a label may stand here: at a line's start, behind a separator, or behind a value.
-fn can_begin_label(label: &[char], chars: &[char], at: usize) -> bool {
-    // A label of signs, such as " - ", separates by itself.
-    !label.first().is_some_and(|c| c.is_alphanumeric()) || begins_part(chars, at, 1)
-}
-
-/// Whether a part of a line begins here. `words` is how many words before it may belong to it.
-fn begins_part(chars: &[char], at: usize, words: usize) -> bool {
-    let is_spaced = chars[..at].last() == Some(&' ');
-    let before = &chars[..at - usize::from(is_spaced)];
-    let sign = match before.last() {
-        None | Some('\n') => return true,
-        Some(sign) => *sign,
-    };
-    let length = before.iter().rev().take(MAX_WORD_CHARS).take_while(|c| !matches!(c, ' ' | '\n')).count();
-    let word_start = before.len() - length;
-    let word = &before[word_start..];
-    match sign {
-        _ if is_part_of_word(sign) => {
-            is_spaced
-                && (is_value(word)
-                    || (words > 0 && is_customer_word(word) && begins_part(chars, word_start, words - 1)))
-        }
-        // "Tele-Phone", "Fax/Phone".
-        '-' | '\u{2010}'..='\u{2015}' | '/' | '\\' => is_spaced,
-        '.' => is_spaced && (is_value(word) || length > MAX_ABBREVIATION_CHARS + 1),
-        '&' | '+' | '@' | '#' | '%' | '$' => false,
-        _ => true,
-    }
-}
-
-fn is_part_of_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '\'' | '\u{2019}' | '\u{5f3}' | '\u{5f4}' | '\u{300}'..='\u{36f}')
-}
-
-/// Whether a word is a value, behind which another label may follow on the same line.
-fn is_value(word: &[char]) -> bool {
-    word.contains(&'@')
-        || word.windows(3).any(|signs| signs == [':', '/', '/'])
-        || word.iter().filter(|c| c.is_numeric()).count() >= MIN_VALUE_DIGITS
-}
-
-fn is_customer_word(word: &[char]) -> bool {
-    let word: String = word.iter().map(|c| if *c == '\u{2019}' { '\'' } else { *c }).collect();
-    CUSTOMER_WORDS.contains(&word.as_str())
-}
-
-fn line_start(chars: &[char], at: usize) -> usize {
-    chars[..at].iter().rposition(|c| *c == '\n').map_or(0, |end| end + 1)
-}
-
 /// The end of a line, or of as much of it as is read.
 fn line_end(chars: &[char], at: usize) -> usize {
     at + chars[at..].iter().take(MAX_LINE_CHARS).take_while(|c| **c != '\n').count()
 }
 
 /// The number behind a label.
-fn number_behind(folded: &FoldedText<'_>, label: &Range<usize>) -> LabelledNumber {
+fn number_behind(folded: &FoldedText<'_>, label: &Range<usize>) -> FoundNumber {
     let chars = folded.chars();
     let Some(at) = number_text::skip_to_number(chars, label.end, MAX_LINE_ENDS) else {
-        return LabelledNumber::NoNumber;
+        return FoundNumber::None;
     };
     let line = line_end(chars, at);
-    match number_text::scan_number(&chars[at..line]) {
-        None => LabelledNumber::NoNumber,
-        Some(number) if dial_in::is_dial_in(chars, line_start(chars, label.start), at, number.length()) => {
-            LabelledNumber::DialIn
-        }
-        Some(NumberText::Plain(length)) => LabelledNumber::Number {
-            text: folded.written(at..at + length).trim().to_owned(),
-            is_before_word: matches!(&chars[at + length..line], [' ', word, ..] if word.is_alphabetic()),
-        },
-        Some(NumberText::WithExtension(_)) => LabelledNumber::Extension,
+    let Some(number) = number_text::scan_number(&chars[at..line]) else { return FoundNumber::None };
+    let behind = &chars[at + number.length()..line];
+    if dial_in::is_dial_in(chars, line_start(chars, label.start), at, number.length()) {
+        return FoundNumber::DialIn;
     }
+    match number {
+        _ if !has_colon(chars, label) && begins_sentence(behind) => FoundNumber::None,
+        NumberText::WithExtension(_) => FoundNumber::Extension,
+        NumberText::Plain(length) => {
+            FoundNumber::Number(WrittenNumber::new(folded.written(at..at + length).trim(), behind))
+        }
+    }
+}
+
+/// Whether a sentence goes on behind a number: "to cancel".
+fn begins_sentence(behind: &[char]) -> bool {
+    let word: String = behind.iter().skip_while(|c| **c == ' ').take_while(|c| c.is_alphabetic()).collect();
+    SENTENCE_WORDS.contains(&word.as_str())
 }
 
 /// The rest of the line behind a label, or the next line if the rest is empty.

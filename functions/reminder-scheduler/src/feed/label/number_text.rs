@@ -51,6 +51,7 @@ pub(super) fn skip_to_number(chars: &[char], from: usize, max_line_ends: usize) 
             '+' => return Some(at),
             '(' | '[' if is_bracket_of_number(rest) => return Some(at),
             c if c.is_numeric() => return Some(at),
+            c if c.is_alphabetic() && is_country_of_number(rest) => at += 3,
             c if c.is_alphabetic() => at += LINK_SCHEMES.iter().find_map(|scheme| match_text(rest, scheme))?,
             c if signs < MAX_SIGNS => {
                 has_dash |= is_dash(*c);
@@ -65,6 +66,11 @@ pub(super) fn skip_to_number(chars: &[char], from: usize, max_line_ends: usize) 
 fn match_text(chars: &[char], text: &str) -> Option<usize> {
     let length = text.chars().count();
     (chars.len() >= length && text.chars().zip(chars).all(|(wanted, c)| wanted == *c)).then_some(length)
+}
+
+/// Whether a text is a country's code and a number with a country prefix: `IL +972…`.
+fn is_country_of_number(rest: &[char]) -> bool {
+    matches!(rest, [first, second, ' ', '+', ..] if first.is_ascii_alphabetic() && second.is_ascii_alphabetic())
 }
 
 fn is_bracket_of_number(rest: &[char]) -> bool {

@@ -14,8 +14,16 @@ const MAX_TAG_BYTES: usize = 4_000;
 const LINE_TAGS: [&str; 16] =
     ["br", "p", "div", "li", "ul", "ol", "tr", "td", "th", "table", "h1", "h2", "h3", "h4", "hr", "section"];
 
-/// The text without tags and entities. A tag becomes the end of a line or a space.
+/// The text without tags and entities. A tag becomes the end of a line or a space. Some programs
+/// encode HTML as text, so tags that come out of entities are removed too.
 pub(super) fn strip_html(text: &str) -> Cow<'_, str> {
+    match strip_html_once(text) {
+        Cow::Owned(plain) if text.contains("&lt;") => Cow::Owned(strip_html_once(&plain).into_owned()),
+        plain => plain,
+    }
+}
+
+fn strip_html_once(text: &str) -> Cow<'_, str> {
     if !text.contains(['<', '&']) {
         return Cow::Borrowed(text);
     }
@@ -103,11 +111,21 @@ impl<'t> FoldedText<'t> {
         &self.chars
     }
 
+    /// Whether the space at a place stands for a tab.
+    pub(super) fn is_tab(&self, at: usize) -> bool {
+        self.chars.get(at) == Some(&' ') && self.written(at..at + 1).contains('\t')
+    }
+
     /// The text as written, of a range of folded characters.
     pub(super) fn written(&self, range: Range<usize>) -> &'t str {
         let place = |at: usize| self.places.get(at).copied().unwrap_or(self.text.len());
         self.text.get(place(range.start)..place(range.end)).unwrap_or_default()
     }
+}
+
+/// Where the line of a place begins.
+pub(super) fn line_start(chars: &[char], at: usize) -> usize {
+    chars[..at].iter().rposition(|c| *c == '\n').map_or(0, |end| end + 1)
 }
 
 /// Characters that are not visible: directions, joiners, soft hyphens, variation selectors.
@@ -134,7 +152,8 @@ mod tests {
             ("<p>a</p><div class=\"x\">b</div>", "\na\n\nb\n"),
             ("<b>a</b> <a href=\"tel:1\">b</a>", " a   b "),
             ("<tr><td>a</td><td>b</td></tr>", "\n\na\n\nb\n\n"),
-            ("a&nbsp;&#43;1 &amp; &lt;b&gt; &#x5d0;", "a\u{a0}+1 & <b> א"),
+            ("a&nbsp;&#43;1 &amp; 1 &lt; 2 &#x5d0;", "a\u{a0}+1 & 1 < 2 א"),
+            ("&lt;b&gt;a&lt;/b&gt;&lt;br&gt;b &amp;nbsp;c", " a \nb \u{a0}c"),
             ("1 < 2 <3 a<b <", "1 < 2 <3 a<b <"),
             ("plain", "plain"),
         ] {

@@ -12,7 +12,8 @@ fn labels(after: &[&str]) -> TextLabels {
 /// The number that the usual labels select, `""` without a number, and `-` without a label.
 fn number(text: &str) -> String {
     match labels(&["Phone:", "Phone", "tel:"]).find_number(text) {
-        LabelledNumber::Number { text, .. } => text,
+        LabelledNumber::Numbers(numbers) => numbers.iter().map(WrittenNumber::text).collect::<Vec<_>>().join(" and "),
+        LabelledNumber::NumberAndExtension => "extension too".to_owned(),
         LabelledNumber::Extension => "extension".to_owned(),
         LabelledNumber::Whole(_) => panic!("{text}"),
         LabelledNumber::NoNumber => String::new(),
@@ -23,7 +24,7 @@ fn number(text: &str) -> String {
 
 /// A number without a word behind it.
 fn digits(text: &str) -> LabelledNumber {
-    LabelledNumber::Number { text: text.to_owned(), is_before_word: false }
+    LabelledNumber::Numbers(vec![WrittenNumber::new(text, &[])])
 }
 
 const NOA: &str = "054-555-0199";
@@ -37,8 +38,12 @@ fn a_label_stands_at_the_start_of_a_line_or_behind_a_separator() {
         "x\r\n\t",
         "Haircut | ",
         "Haircut|",
-        "Noa, ",
+        "Name: Noa, ",
+        "Name: Noa, Age: 34, ",
+        "{\"name\": \"Noa\", ",
         "Noa; ",
+        "Noa\t",
+        "Noa / ",
         "Noa • ",
         "(",
         "* ",
@@ -47,8 +52,18 @@ fn a_label_stands_at_the_start_of_a_line_or_behind_a_separator() {
         "Noa – ",
         "> ",
         "📞 ",
-        "First visit. ",
+        "1. ",
+        "12) ",
+        "- 2. ",
+        "📞 *",
+        "\"",
+        "Name: Noa | 📞 ",
+        "Name: Noa | **",
+        "Guest: ",
+        "Name: Noa | Guest ",
         "noa@example.com ",
+        "Name: Noa E-mail: noa@example.com ",
+        "Booking: BK-12345 ",
         "https://example.com/a ",
         "BK-12345 ",
         "Name: Noa\u{2028}",
@@ -57,8 +72,8 @@ fn a_label_stands_at_the_start_of_a_line_or_behind_a_separator() {
         "Attendee ",
         "Guest\u{2019}s ",
         "x\nCustomer ",
-        "Fax: ",
         "**",
+        "&lt;b&gt;",
     ] {
         assert_eq!(number(&format!("{before}Phone: {NOA}")), NOA, "{before:?}");
     }
@@ -81,9 +96,104 @@ fn a_label_stands_at_the_start_of_a_line_or_behind_a_separator() {
         "_",
         "Join by ",
         "טלפון ",
+        "Questions? ",
+        "Need help? ",
+        "See you soon! ",
+        "See you soon 😊 ",
+        "Please arrive early. ",
+        "First visit. ",
+        "To cancel (",
+        "To cancel, ",
+        "For changes: ",
+        "Booked via studio@example.com ",
+        "Visit https://studio.example ",
+        "Studio Haifa 33031 ",
+        "Business (",
+        "Business, ",
+        "Noa, ",
+        "Name: Noa, Haifa, ",
+        "Fax: ",
+        "Noa– ",
+        "Call our guest ",
+        "Questions? | ",
+        "Questions? - ",
+        "Contact us - ",
+        "Practitioner: Dr. Dan - ",
+        "Host: Dana, ",
     ] {
         assert_eq!(number(&format!("{before}Phone: 03-555-0123")).trim_matches('-'), "", "{before:?}");
         assert_eq!(number(&format!("{before}Phone: 03-555-0123\nPhone: {NOA}")), NOA, "{before:?}");
+    }
+}
+
+#[test]
+fn a_label_without_a_colon_stands_at_the_start_of_a_line() {
+    for text in [
+        "Phone 054-555-0199",
+        "- Phone 054-555-0199",
+        "1. Phone\n054-555-0199",
+        "Guest Phone 054-555-0199",
+        "\"Phone\" 054-555-0199",
+        "Phone 054-555-0199 Noa",
+    ] {
+        assert_eq!(number(text), NOA, "{text}");
+    }
+    for text in [
+        "Questions? Phone 054-555-0199",
+        "Noa | Phone 054-555-0199",
+        "See you soon! Phone 054-555-0199",
+        "To cancel (phone 054-555-0199)",
+        "To cancel, phone 054-555-0199",
+        "For changes: phone 054-555-0199",
+        "Name: Noa, Phone 054-555-0199",
+        "noa@example.com Phone 054-555-0199",
+        "Phone 054-555-0199 to cancel",
+        "\"Phone 054-555-0199 for changes\"",
+    ] {
+        assert_eq!(number(text), "", "{text}");
+    }
+}
+
+#[test]
+fn of_two_different_numbers_behind_a_label_none_counts() {
+    let parse = |text: &str| {
+        let found = labels(&["Phone:", "Phone", "tel:"]).find_number(text);
+        found.parse("IL", PhoneRule::Possible).map(|phone| phone.expose().to_owned())
+    };
+    for text in [
+        "Host details:\nName: Studio\nPhone: 052-555-0101\n\nGuest details:\nName: Noa\nPhone: 054-555-0199",
+        "Business: Clinic\nPhone: 03-555-0123\nCustomer: Noa\nPhone: 054-555-0199",
+        "Phone: 054-555-0199\n--\nPhone: 052-555-0101",
+        "Phone 054-555-0199\nPhone: 052-555-0101",
+        "Phone: 054-555-0199 | Phone: 052-555-0101",
+        "Phone: 03-555-0123 ext. 5\nPhone: 054-555-0199",
+    ] {
+        assert_eq!(parse(text), Err(PhoneError::TwoNumbers), "{text}");
+    }
+    for text in [
+        "Phone: 054-555-0199\nPhone: +972 54 555 0199",
+        "Phone: 054-555-0199\nPhone: 054-555-0199",
+        "Phone: +1 646-558-8656 PIN: 123#\nPhone: 054-555-0199",
+        "Phone: 054-555-0199\nOne tap mobile\nPhone: +1 646-558-8656",
+        "Phone: 054-555-0199\ntel: 052-555-0101",
+        "tel: 052-555-0101\nPhone: 054-555-0199",
+        "Phone: none\nPhone: 054-555-0199",
+        "Phone: 054-555-0199\nQuestions? Phone: 052-555-0101",
+    ] {
+        assert_eq!(parse(text).as_deref(), Ok("+972545550199"), "{text}");
+    }
+}
+
+#[test]
+fn a_number_below_a_heading_of_the_business_is_no_customers() {
+    for heading in ["Contact us:", "Business info", "Provider\nDr. Dan", "Host details:\nName: Studio", "* Organizer *"]
+    {
+        assert_eq!(number(&format!("{heading}\nPhone: {NOA}")), "", "{heading}");
+        assert_eq!(number(&format!("{heading}\n\nPhone: {NOA}")), NOA, "{heading}");
+        assert_eq!(number(&format!("{heading}\nGuest details\nPhone: {NOA}")), NOA, "{heading}");
+    }
+    for line in ["Contact:", "Host: Dana", "Business lunch", "Customer", "Organizer of the trip: Noa"] {
+        assert_eq!(number(&format!("{line}\nPhone: {NOA}")), NOA, "{line}");
     }
 }
 
@@ -147,6 +257,8 @@ fn the_first_number_directly_behind_a_label_counts() {
         "Phone:&nbsp;054-555-0199&nbsp;<br/>",
         "Phone: <a href=\"tel:+97235550123\">054-555-0199</a>",
         "<tr><td>Phone</td><td>054-555-0199</td></tr>",
+        "&lt;b&gt;Phone:&lt;/b&gt; 054-555-0199&lt;br&gt;",
+        "&lt;p&gt;Phone&lt;/p&gt;&lt;p&gt;054-555-0199&lt;/p&gt;",
     ] {
         assert_eq!(number(text), NOA, "{text}");
     }
@@ -168,6 +280,7 @@ fn the_first_number_directly_behind_a_label_counts() {
     }
     assert_eq!(number("Phone: 03-555-0123 ext. 12"), "extension");
     assert_eq!(number("Phone: 054-555-0199 10:30"), NOA);
+    assert_eq!(number("Phone: IL +972 54-555-0199"), "+972 54-555-0199");
     assert_eq!(number("Telephone 054-555-0199"), "-");
 }
 
@@ -220,6 +333,23 @@ fn the_number_of_a_conference_is_no_customers() {
         "Phone: +1 (650) 419-1505\nAccess Code / Meeting ID: 123456789",
         "Phone:\n+1 646-558-8656\nPasscode: 1234",
         "Phone: 646-558-8656<br>Phone Conference ID: 123 456 789#",
+        "Phone: +972 55-330-1762\n\nAccess code: 2345 678",
+        "Phone:\n+972 55-330-1762\n\nPIN:\n123 456#",
+        "Join by phone\n\nPhone: +972 55 330 1762",
+        "Join by phone\nUnited States: +1 646 558 8656\nPhone: +972 55 330 1762",
+        "Phone: +972 55-330-1762\nMeeting access code: 2345",
+        "Phone: +972 55-330-1762\nYour PIN: 2345",
+        "Phone: +972 55-330-1762\nParticipant passcode: 2345",
+        "Phone: +972 55-330-1762\nID: 964 1234 5678#",
+        "Phone: +972 55-330-1762 pw 2345#",
+        "Phone: +972 55-330-1762 (Israel) - Meeting ID 234 567",
+        "Dial-in details\n\nPhone: +972 55-330-1762\nCode: 2345#",
+        "Conference bridge\nPhone: 055-330-1762",
+        "Zoom\nPhone: 055-330-1762",
+        "Skype: Join by phone\nPhone: 055-330-1762\nConference ID: 2345",
+        "Audio:\nPhone: 055-330-1762\nPIN: 2345#",
+        "Phone: 055-330-1762 PIN 2345#",
+        "Phone: 055-330-1762,,2345#",
     ] {
         assert_eq!(number(text), "dial-in", "{text}");
     }
@@ -241,6 +371,14 @@ fn the_number_of_a_conference_is_no_customers() {
         "Phone: 054-555-0199, gate PIN: 4455",
         "Phone: +972 54-555-0199\nPIN for the gate: 4455",
         "Phone: +972 54-555-0199\nPin board in the hall",
+        "Phone: +972 54-555-0199, gate PIN: 4455",
+        "Phone: 054-555-0199\nGate code: 4455#",
+        "Phone: +972 54-555-0199\nDoor PIN: 4455#",
+        "Phone: +972 54-555-0199\nBooking ID: 83920",
+        "Phone: +972 54-555-0199\nID: 123456789",
+        "Phone: 054-555-0199\n\nConference ID: 83920",
+        "Where:\nZoom\nPhone: 054-555-0199",
+        "Zoom\n\nPhone: 054-555-0199",
     ] {
         assert_eq!(number(text).replace("+972 ", "0"), NOA, "{text}");
     }
@@ -311,8 +449,10 @@ proptest! {
 
     #[test]
     fn no_text_causes_a_panic_and_a_number_stands_in_its_text(text in "(\\PC|phone:|[0-9+(), \n<>&;-]){0,60}") {
-        if let LabelledNumber::Number { text: found, .. } | LabelledNumber::Whole(found) = labels(&["Phone:", "("]).find_number(&text) {
-            prop_assert!(strip_html(&text).contains(&found));
+        match labels(&["Phone:", "("]).find_number(&text) {
+            LabelledNumber::Numbers(found) => prop_assert!(found.iter().all(|it| strip_html(&text).contains(it.text()))),
+            LabelledNumber::Whole(found) => prop_assert!(strip_html(&text).contains(&found)),
+            _ => {}
         }
         labels(&["Phone:", " - ", "א"]).find_line(&text, &labels(&["Phone:"]));
     }
