@@ -256,7 +256,9 @@ impl LeftOutAttendees {
     fn leave(&self, seats: &mut [AttendeeEntry]) {
         let words = |name: &str| truncate_text(name).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
         let Self::StayIfNamed(names) = self else {
-            seats.iter_mut().for_each(|seat| seat.attending &= *self == Self::Stay);
+            for seat in seats {
+                seat.attending &= *self == Self::Stay;
+            }
             return;
         };
         let names: Vec<_> = names.iter().map(|name| words(name)).collect();
