@@ -25,7 +25,12 @@ pub(crate) fn read_cpu_time(pid: u32) -> anyhow::Result<Duration> {
         std::fs::read_dir(&folder).with_context(|| format!("could not read {folder} (the benchmark needs Linux)"))?
     {
         let path = thread?.path().join("schedstat");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            // The thread ended since the folder was listed.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e).with_context(|| format!("could not read {}", path.display())),
+        };
         // The first number is nanoseconds on the CPU:
         // <https://docs.kernel.org/scheduler/sched-stats.html>.
         let nanoseconds = text.split_whitespace().next().and_then(|n| n.parse().ok());

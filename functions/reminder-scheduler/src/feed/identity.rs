@@ -9,8 +9,8 @@
 //! 3. So is one with a known id and another start or number: it was changed.
 //! 4. So is one of a known `UID` with the number of a known occurrence that is missing, if it is at
 //!    most a week away: its series was moved.
-//! 5. If the feed has no known `UID` any more, its calendar makes new ones. Then the only occurrence
-//!    of a person who misses one known occurrence, at most a week away, was moved.
+//! 5. If the feed has no known `UID` any more, its calendar makes new ones. Then the only
+//!    occurrence of a person who misses one known occurrence, at most a week away, was moved.
 //! 6. Every other occurrence is new. If it repeats all facts of another occurrence under another
 //!    id, it is left out: the person is reminded once.
 //!
