@@ -7,8 +7,8 @@ use std::{
 
 use tellonce_check::{Finding, Severity};
 
-/// The one file of secrets that belongs in git: its values are public test values.
-const PUBLIC_FILE: &str = "clients/demo/secrets.json";
+/// The files of secrets that belong in git: their values are public test values.
+const PUBLIC_FILES: [&str; 2] = ["clients/demo/secrets.json", "clients/examples/secrets.json"];
 
 /// Finds a file of secrets that git tracks, or that git could not be asked about.
 ///
@@ -23,7 +23,11 @@ fn find_tracked_with(git: &str, file: &Path) -> Option<Finding> {
     let folder = folder.canonicalize().ok()?;
     let name = PathBuf::from(file.file_name()?);
     let root = folder.ancestors().find(|ancestor| ancestor.join(".git").exists())?;
-    if folder.join(&name).strip_prefix(root).is_ok_and(|path| path == Path::new(PUBLIC_FILE)) {
+    if folder
+        .join(&name)
+        .strip_prefix(root)
+        .is_ok_and(|path| PUBLIC_FILES.iter().any(|public| path == Path::new(public)))
+    {
         return None;
     }
     let listed = Command::new(git)
@@ -91,10 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_demo_may_be_tracked() {
+    fn only_the_clients_with_public_values_may_be_tracked() {
         let folder = tempfile::tempdir().unwrap();
         run_git(folder.path(), &["init", "--quiet"]);
-        for (client, is_found) in [("clients/demo", false), ("clients/demo2", true), ("demo", true)] {
+        for (client, is_found) in
+            [("clients/demo", false), ("clients/examples", false), ("clients/demo2", true), ("demo", true)]
+        {
             let client = folder.path().join(client);
             std::fs::create_dir_all(&client).unwrap();
             std::fs::write(client.join("secrets.json"), "{}").unwrap();
