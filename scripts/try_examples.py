@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 from processes import ROOT, announce, free_port, http as send, running, wait_for
 
@@ -35,6 +36,8 @@ TOOLS = pathlib.Path(os.environ.get("TELLONCE_TOOLS") or pathlib.Path.home() / "
 # Versions are those that existed on this day, also of the packages that these need.
 PACKAGES_BEFORE = "2026-11-28"
 N8N_VERSION, VENDURE_VERSION = "1.123.81", "3.7.3"
+# The longest time for one command that installs packages.
+INSTALL_SECONDS = 300
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 NOA, MAYA, ADI = "+972545550199", "+972525550101", "+972585550142"
 
@@ -77,7 +80,10 @@ def install(name, version, dependencies, rebuild=(), overrides=None):
     commands = [["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", f"--before={PACKAGES_BEFORE}"]]
     commands += [["npm", "rebuild", package, f"--nodedir={node_folder}"] for package in rebuild]
     for command in commands:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise Skipped(f"`{' '.join(command[:3])}` takes longer than {INSTALL_SECONDS} s") from None
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise Skipped(f"`{' '.join(command[:3])}` failed: {reason[:200]}")
@@ -278,8 +284,6 @@ class Shop:
         headers = {"content-type": "application/json"}
         if api in self.tokens:
             headers["authorization"] = f"Bearer {self.tokens[api]}"
-        import urllib.request
-
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/{api}", data=body, headers=headers)
         with urllib.request.urlopen(request, timeout=30) as response:
