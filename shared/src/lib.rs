@@ -17,6 +17,7 @@ pub mod bootstrap;
 pub mod client_config;
 pub mod clock;
 pub mod contact;
+pub mod content_type;
 pub mod delivery;
 pub mod dispatch;
 pub mod fault;

@@ -10,12 +10,13 @@ use jiff::Timestamp;
 use reminder_scheduler::feed::{
     FeedScope, KnownIds, ParsedFeed, build_window,
     diff::{FeedChanges, FeedOrigin, FeedVerdict, compare_feed},
-    find_charset, ics,
+    ics,
 };
 use serde::Serialize;
 use tellonce_core::{
     appointment::AppointmentReport,
     client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule},
+    content_type::find_charset,
     feed::FeedSnapshot,
 };
 
@@ -140,7 +141,7 @@ impl FeedPreview<'_> {
         }
     }
 
-    /// Remarks on the events of a read that are no appointments.
+    /// Remarks on the events of a read that are not appointments.
     fn remark_events(&mut self, case: &str, feed: &ParsedFeed) {
         for (uid, error) in &feed.unparsed_events {
             self.remark(case, format!("not-understood: {uid}: {error}"));

@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use tellonce_core::content_type::find_charset;
 
 use crate::undeclared_charset;
 
@@ -88,15 +89,6 @@ pub(crate) fn recode_json<'b>(body: &'b [u8], content_type: &str) -> Cow<'b, [u8
     recoded.map_or(Cow::Borrowed(body), Cow::Owned)
 }
 
-/// The charset in a `Content-Type`.
-pub(crate) fn find_charset(content_type: &str) -> Option<&str> {
-    content_type.split(';').skip(1).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        (name.trim().eq_ignore_ascii_case("charset") && !value.is_empty()).then_some(value)
-    })
-}
-
 /// The charset of the fields that name none of their own; `None` if it is not sure.
 fn choose_encoding(fields: &[&RawField], origin: FormOrigin<'_>) -> Option<&'static Encoding> {
     let texts = || fields.iter().flat_map(|field| [&*field.name, &*field.value]);
@@ -160,10 +152,10 @@ fn decode_references(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn encode(text: &str, label: &str) -> Vec<u8> {
+    pub(crate) fn encode(text: &str, label: &str) -> Vec<u8> {
         let (bytes, _, has_errors) = Encoding::for_label(label.as_bytes()).unwrap().encode(text);
         assert!(!has_errors, "{text} in {label}");
         bytes.into_owned()
@@ -339,19 +331,6 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(decode_references(text), decoded);
-        }
-    }
-
-    #[test]
-    fn a_charset_is_found_in_a_content_type() {
-        for (content_type, charset) in [
-            ("application/x-www-form-urlencoded; charset=windows-1255", Some("windows-1255")),
-            ("text/plain;x=1; Charset=\"utf-8\"", Some("utf-8")),
-            ("text/plain; charset=", None),
-            ("text/plain", None),
-            ("charset=utf-8", None),
-        ] {
-            assert_eq!(find_charset(content_type), charset, "{content_type}");
         }
     }
 }

@@ -14,6 +14,7 @@ use futures::{FutureExt as _, stream};
 use multer::Multipart;
 use tellonce_core::{
     client_config::FormConfig,
+    content_type::find_charset,
     inbox,
     json::{self, RawJson},
 };
@@ -53,7 +54,7 @@ pub(crate) fn parse_body<'a>(delivery: &LeadDelivery<'a>) -> Result<FormBody<'a>
 }
 
 fn origin_of<'d>(delivery: &LeadDelivery<'d>, content_type: &'d str) -> FormOrigin<'d> {
-    let charset = charset::find_charset(content_type);
+    let charset = find_charset(content_type);
     FormOrigin { charset, languages: &delivery.config.languages, country: delivery.country() }
 }
 
@@ -143,7 +144,7 @@ fn parse_multipart(content_type: &str, delivery: &LeadDelivery<'_>) -> Result<Ve
             if let (Some(name), false) = (find_parameter(&disposition, "name"), is_file)
                 && fields.len() < MAX_FIELDS
             {
-                let charset = own_type.as_deref().and_then(charset::find_charset).map(str::to_owned);
+                let charset = own_type.as_deref().and_then(find_charset).map(str::to_owned);
                 let (name, value) = (name.to_vec(), part.bytes().await?);
                 // White space of UTF-16 has two bytes.
                 let value = if charset.is_some() { value.to_vec() } else { value.trim_ascii().to_vec() };

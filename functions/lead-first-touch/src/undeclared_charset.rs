@@ -460,12 +460,7 @@ impl Detector {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn encode(text: &str, label: &str) -> Vec<u8> {
-        let (bytes, _, has_errors) = Encoding::for_label(label.as_bytes()).unwrap().encode(text);
-        assert!(!has_errors, "{text} in {label}");
-        bytes.into_owned()
-    }
+    use crate::charset::tests::encode;
 
     /// The text in the charset that is found; `None` if none is sure.
     fn read(text: &str, label: &str, languages: &[&str], country: &str) -> Option<String> {

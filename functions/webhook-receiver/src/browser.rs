@@ -8,7 +8,7 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use lambda_http::{Body, Request, Response};
-use tellonce_core::{client_config::ClientConfig, secret::Secret};
+use tellonce_core::{client_config::ClientConfig, content_type::media_type, secret::Secret};
 
 use crate::{
     http_response::{self, AcceptedReply, ReceiveError},
@@ -89,9 +89,8 @@ pub(crate) fn find_browser<'a>(
 /// and a browser says so if a script posts.
 fn is_native_post(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
-    let essence = |written: &str| written.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let wants_page = text(header::ACCEPT).split(',').any(|range| essence(range) == "text/html");
-    let content_type = essence(text(header::CONTENT_TYPE));
+    let wants_page = text(header::ACCEPT).split(',').any(|range| media_type(range) == "text/html");
+    let content_type = media_type(text(header::CONTENT_TYPE));
     let is_form = matches!(&*content_type, "application/x-www-form-urlencoded" | "multipart/form-data");
     let navigates = headers.get("sec-fetch-mode").is_none_or(|mode| mode == "navigate");
     wants_page && is_form && navigates

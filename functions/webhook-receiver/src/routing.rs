@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, Method, header};
 use tellonce_core::{
-    client_config::ClientConfig, delivery::verify_shown_secret, inbox::MAX_BODY_BYTES, secret::Secret,
+    client_config::ClientConfig, content_type::media_type, delivery::verify_shown_secret, inbox::MAX_BODY_BYTES,
+    secret::Secret,
 };
 
 use crate::{
@@ -82,7 +83,7 @@ pub(crate) fn check_body(sender: WebhookSender<'_>, headers: &HeaderMap, body: &
     }
     let Some(accepted) = sender.body else { return Ok(()) };
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = media_type(content_type);
     let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
     let fits = accepted.empty && body.is_empty()
         || accepted.json && is_json

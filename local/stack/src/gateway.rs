@@ -23,6 +23,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value, json};
+use tellonce_core::content_type;
 use tellonce_fakes::{generate_id, server::ConnectionAbort};
 
 use crate::{
@@ -198,7 +199,7 @@ pub fn build_event(
 
 /// The body as text where its media type is textual, in base64 otherwise.
 fn encode_body(body: &Bytes, content_type: &str) -> (String, bool) {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type = content_type::media_type(content_type);
     let textual = media_type.starts_with("text/") || TEXT_TYPES.contains(&media_type.as_str());
     match std::str::from_utf8(body) {
         Ok(text) if textual => (text.to_owned(), false),

@@ -19,6 +19,7 @@ use reqwest::{
 use tellonce_core::{
     bootstrap::StartError,
     clock::Deadline,
+    content_type::find_charset,
     fault::{ClassifyFault, Fault},
     feed::{FactsFingerprint, FeedSnapshot},
     public_address::{PublicAddressError, check_callable_url},
@@ -213,13 +214,6 @@ pub(super) async fn fetch_feed(
     Err(FeedFetchError::TooManyRedirects)
 }
 
-/// The character set that a `Content-Type` names: `text/calendar; charset="windows-1255"`.
-pub fn find_charset(content_type: &str) -> Option<&str> {
-    let parameters = content_type.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
-    let mut charsets = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-    charsets.next().map(|(_, charset)| charset.trim().trim_matches('"'))
-}
-
 async fn read_body(response: Response) -> Result<Vec<u8>, FeedFetchError> {
     let read = tellonce_core::http_body::read_body_up_to(MAX_BODY_BYTES, response).await.map_err(unreachable_error)?;
     read.ok_or_else(|| FeedParseError::TooLarge.into())
@@ -351,18 +345,6 @@ mod tests {
     fn feed_address<'a>(address: &'a Secret, base_url: &'a str) -> FeedAddress<'a> {
         let secret_name = "tellonce/demo/calendars/diary";
         FeedAddress { address, secret_name, base_url: Some(base_url), settings: "a" }
-    }
-
-    #[test]
-    fn the_character_set_is_a_parameter_of_the_content_type() {
-        for (content_type, charset) in [
-            ("text/calendar; charset=windows-1255", Some("windows-1255")),
-            ("text/calendar;method=PUBLISH; CHARSET=\"iso-8859-8\"", Some("iso-8859-8")),
-            ("text/calendar", None),
-            ("text/calendar; charset", None),
-        ] {
-            assert_eq!(find_charset(content_type), charset, "{content_type}");
-        }
     }
 
     #[test]

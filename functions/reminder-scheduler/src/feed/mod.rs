@@ -52,7 +52,7 @@ mod time_property;
 mod unusual_samples;
 mod zone;
 
-pub use fetch::{FeedFetchError, find_charset};
+pub use fetch::FeedFetchError;
 pub use occurrence::{FeedOccurrence, FeedScope, KnownIds, ParsedFeed, TimeWindow};
 pub use organizer::{ForeignEvent, OrganizerAddress};
 pub use parse_error::{FeedParseError, IcsEventError, IgnoredEvent};

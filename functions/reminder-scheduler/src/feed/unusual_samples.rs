@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tellonce_core::{appointment::AppointmentStatus, client_config::ClientConfig, feed::FeedSnapshot};
+use tellonce_core::{
+    appointment::AppointmentStatus, client_config::ClientConfig, content_type::find_charset, feed::FeedSnapshot,
+};
 use tellonce_samples::{assert_all_files_listed, read_sample, read_sample_json, read_sample_text};
 
 use super::{
     diff::{FeedOrigin, FeedVerdict, compare_feed},
-    fetch::find_charset,
     ics::parse_feed,
     occurrence::{FeedScope, KnownIds, ParsedFeed, TimeWindow},
     poller::build_window,
