@@ -49,12 +49,11 @@ impl KnownOrder {
 
     /// Decides whether a complete event is news.
     pub fn judge_event(&self, event: Box<OrderEvent>) -> ParsedOrder {
-        if self.import.is_some_and(|import| import.covers(event.milestone, event.occurred_at)) {
-            ParsedOrder::Suppressed(event, OrderSkipReason::ImportedOrder)
-        } else if event.is_repeated_by_changes && self.is_shipped {
-            ParsedOrder::Skipped(OrderSkipReason::ParcelAlreadyKnown)
-        } else {
-            ParsedOrder::Event(event)
+        match OrderImport::judge_event(self.import, event) {
+            ParsedOrder::Event(event) if event.is_repeated_by_changes && self.is_shipped => {
+                ParsedOrder::Skipped(OrderSkipReason::ParcelAlreadyKnown)
+            }
+            judged => judged,
         }
     }
 

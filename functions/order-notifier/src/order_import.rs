@@ -4,10 +4,16 @@
 //! parcels that come with it. What happens to a young order later is news again, and so is every
 //! cancellation and refund after the import.
 //!
-//! A late order is no import: a connector that was out of order hands over the orders of a weekend.
+//! A late order is not an import: a connector that was out of order hands over the orders of a
+//! weekend.
 
 use jiff::{SignedDuration, Timestamp};
 use tellonce_core::client_config::Milestone;
+
+use crate::{
+    order_event::{OrderEvent, ParsedOrder},
+    order_outcome::OrderSkipReason,
+};
 
 /// How much older than its entry in the store an imported order is, at least. A counter without
 /// network reports its sales hours later, and a connector some days.
@@ -59,8 +65,17 @@ impl OrderImport {
         is_at_once.then_some(Self { purchased_at: created_at, imported_at: created_at })
     }
 
-    /// Whether an event at `at` belongs to the import or to its history, and so is no news.
-    pub(crate) fn covers(self, milestone: Milestone, at: Timestamp) -> bool {
+    /// The event, recorded and not sent if it belongs to the import or to its history.
+    pub(crate) fn judge_event(import: Option<Self>, event: Box<OrderEvent>) -> ParsedOrder {
+        if import.is_some_and(|import| import.covers(event.milestone, event.occurred_at)) {
+            ParsedOrder::Suppressed(event, OrderSkipReason::ImportedOrder)
+        } else {
+            ParsedOrder::Event(event)
+        }
+    }
+
+    /// Whether an event at `at` belongs to the import or to its history, and so is not news.
+    fn covers(self, milestone: Milestone, at: Timestamp) -> bool {
         let since_import = at.duration_since(self.imported_at);
         match milestone {
             Milestone::Received => true,

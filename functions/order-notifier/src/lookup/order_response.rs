@@ -228,12 +228,8 @@ impl GraphqlOrder<'_> {
     /// The event, unless the order was imported and this belongs to the import.
     fn judge_event(&self, event: Box<OrderEvent>) -> ParsedOrder {
         let happened_at = [self.processed_at, self.closed_at, self.cancelled_at].map(RawJson::as_time);
-        match OrderImport::from_times(happened_at, self.created_at.as_time(), ImportMark::Unmarked) {
-            Some(import) if import.covers(event.milestone, event.occurred_at) => {
-                ParsedOrder::Suppressed(event, OrderSkipReason::ImportedOrder)
-            }
-            _ => ParsedOrder::Event(event),
-        }
+        let import = OrderImport::from_times(happened_at, self.created_at.as_time(), ImportMark::Unmarked);
+        OrderImport::judge_event(import, event)
     }
 
     fn build_contact(&self, country: &str, rule: PhoneRule) -> CustomerContact {

@@ -241,16 +241,15 @@ impl ShopifyOrder<'_> {
 
     /// The event, unless the order was imported and this belongs to the import. The record of an
     /// import has the time of the purchase, so the ledger knows how old the order is.
-    fn judge_event(&self, mut event: OrderEvent, delivery: &OrderDelivery<'_>) -> ParsedOrder {
-        match self.find_import(delivery) {
-            Some(import) if import.covers(event.milestone, event.occurred_at) => {
-                if event.milestone == Milestone::Received {
-                    event.occurred_at = import.purchased_at;
-                }
-                ParsedOrder::Suppressed(Box::new(event), OrderSkipReason::ImportedOrder)
-            }
-            _ => ParsedOrder::Event(Box::new(event)),
+    fn judge_event(&self, event: OrderEvent, delivery: &OrderDelivery<'_>) -> ParsedOrder {
+        let import = self.find_import(delivery);
+        let mut judged = OrderImport::judge_event(import, Box::new(event));
+        if let (ParsedOrder::Suppressed(event, _), Some(import)) = (&mut judged, import)
+            && event.milestone == Milestone::Received
+        {
+            event.occurred_at = import.purchased_at;
         }
+        judged
     }
 
     /// The import of an order of the past.
