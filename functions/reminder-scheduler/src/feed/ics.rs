@@ -33,7 +33,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, civil::Date, tz::Offset};
-use tellonce_core::appointment::AppointmentStatus;
+use tellonce_core::{appointment::AppointmentStatus, client_config::FeedRule};
 
 use super::{
     charset,
@@ -62,7 +62,8 @@ pub fn parse_feed(body: Vec<u8>, scope: FeedScope<'_>) -> Result<ParsedFeed, Fee
     }
     let text = charset::decode_body(body, scope.charset)?;
     let outline = outline::outline_components(&text)?;
-    let body = FeedBody { text: &text, outline: &outline, scope };
+    let parsers = parsers_of(&outline, scope);
+    let body = FeedBody { text: &text, outline: &outline, rule: scope.rule, parsers: &parsers };
     let mut reader = SeriesReader::new(&text, &outline, scope);
     let mut feed = ParsedFeed { event_count: outline.events.len(), ..ParsedFeed::default() };
     let EventNumbers { by_uid, ambiguous, mut first_error } = body.group_events();
@@ -143,17 +144,22 @@ struct EventNumbers {
 struct FeedBody<'a> {
     text: &'a [u8],
     outline: &'a FeedOutline,
-    scope: FeedScope<'a>,
+    rule: &'a FeedRule,
+    /// One for each calendar of the outline.
+    parsers: &'a [EventParser<'a>],
 }
 
-impl<'a> FeedBody<'a> {
-    /// The parser for the events of a calendar. Each calendar of a body may have its own owner.
-    fn parser_of(self, calendar: &'a CalendarHeader) -> EventParser<'a> {
-        let FeedScope { rule, calendar_id, window, .. } = self.scope;
+/// The parsers for the events of each calendar of a body. Each calendar may have its own owner.
+fn parsers_of<'a>(outline: &'a FeedOutline, scope: FeedScope<'a>) -> Vec<EventParser<'a>> {
+    let FeedScope { rule, calendar_id, window, .. } = scope;
+    let parser_of = |calendar: &'a CalendarHeader| {
         let owner = CalendarOwner::new(&rule.organizers, [calendar_id, calendar.name.as_deref()]);
         EventParser::new(rule, owner, first_day(window))
-    }
+    };
+    outline.calendars.iter().map(parser_of).collect()
+}
 
+impl FeedBody<'_> {
     /// The numbers of the events with each `UID`.
     fn group_events(self) -> EventNumbers {
         let mut found = EventNumbers::default();
@@ -177,18 +183,20 @@ impl<'a> FeedBody<'a> {
     /// Parses the events with these numbers, which have one `UID`. A foreign event decides for all
     /// of them, then one that could not be parsed.
     fn parse_events(self, numbers: &[u32]) -> Result<Vec<IcsEvent>, SkippedEvent> {
-        let is_read = |name: &str| EventParser::reads_property(self.scope.rule, name);
+        let is_read = |name: &str| EventParser::reads_property(self.rule, name);
         let (mut events, mut first_error, mut foreign) = (Vec::new(), None, None::<ForeignEvent>);
         let (mut bytes, mut dates) = (0, 0);
         for number in numbers {
             let part = usize::try_from(*number).ok().and_then(|number| self.outline.events.get(number));
-            let part_and_calendar = part.and_then(|part| Some((part, self.outline.calendars.get(part.calendar)?)));
-            let Some((part, calendar)) = part_and_calendar else { continue };
+            let found = part.and_then(|part| {
+                Some((part, self.outline.calendars.get(part.calendar)?, self.parsers.get(part.calendar)?))
+            });
+            let Some((part, calendar, parser)) = found else { continue };
             let parsed = text_lines::read_event_lines(self.text, part.lines.clone(), is_read)
                 .map_err(SkippedEvent::Unparsed)
                 .and_then(|lines| {
                     bytes += lines.len();
-                    self.parser_of(calendar).parse_event(&lines, part)
+                    parser.parse_event(&lines, part)
                 });
             match parsed {
                 Ok(mut event) => {

@@ -189,6 +189,9 @@ impl<'a> SeriesReader<'a> {
 
     /// Whether several events of one `UID` are known as appointments of their own.
     fn are_known_appointments(&mut self, uid: &str, events: &[IcsEvent]) -> bool {
+        if events.len() < 2 {
+            return false;
+        }
         let mut known = BTreeSet::new();
         for event in events.iter().filter(|event| event.recurrence_slot.is_none() && !event.recurs()) {
             let Some(IcsTime::Time { local, time_zone }) = &event.start else { continue };
