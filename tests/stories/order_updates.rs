@@ -104,7 +104,7 @@ async fn a_fulfillment_that_is_pending_first_sends_one_message_when_it_succeeds(
     world.advance_time(SignedDuration::from_hours(3));
     world.deliver(world.shopify_post("fulfillments/update", "d-2", &fulfillment("success", Some("RR1")))).await;
     assert_eq!(world.texts_on_phone(PHONE), ["Order #1010: on its way."]);
-    // A later change of the parcel is no news, and no conflict that an operator has to check.
+    // A later change of the parcel is not news, and not a conflict that an operator has to check.
     world.deliver(world.shopify_post("fulfillments/update", "d-3", &fulfillment("success", Some("RR2")))).await;
     world.deliver(world.shopify_post("fulfillments/update", "d-4", &fulfillment("cancelled", None))).await;
     assert_eq!(world.texts_on_phone(PHONE).len(), 1);

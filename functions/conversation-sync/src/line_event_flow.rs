@@ -306,7 +306,7 @@ impl LineEventFlow<'_> {
         next.add_message(message);
         match author {
             Some(MessageAuthor::Team) => next.note_team_reply(message.sent_at),
-            // An old message is no reply to what the customer writes now.
+            // An old message is not a reply to what the customer writes now.
             Some(MessageAuthor::Unknown) if !message.is_old() => next.note_possible_reply(now),
             Some(MessageAuthor::Unknown | MessageAuthor::Tellonce) | None => {}
         }

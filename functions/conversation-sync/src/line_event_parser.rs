@@ -127,7 +127,7 @@ fn parse_time(written: RawJson<'_>, received_at: Timestamp) -> (Timestamp, bool)
         Some(number) => parse_unix_time(number).filter(|at| at.as_second() > 0),
         None => written.as_utc_time(),
     };
-    // A number that is no time, such as 0, stands for a missing one.
+    // A number that is not a time, such as 0, stands for a missing one.
     let is_readable = reported.is_some() || number.is_some() || !written.is_present();
     (choose_event_time(reported, received_at), is_readable)
 }

@@ -260,7 +260,7 @@ fn stated_country(answer: &str) -> Option<String> {
     let with_plus = answer.rsplit_once('+').map(|(_, code)| code.trim_start());
     let code = with_plus.or_else(|| answer.strip_prefix("00")).unwrap_or(answer);
     let (digits, rest) = code.split_at(code.bytes().take_while(u8::is_ascii_digit).count());
-    // The countries of `+1` are often told apart by their area code: `+1868`, `+1-868`.
+    // The countries of `+1` often differ only by their area code: `+1868`, `+1-868`.
     let is_american = with_plus.is_some() && digits.len() == 4 && digits.starts_with('1');
     let digits = if is_american { "1" } else { digits };
     let is_code = matches!(digits.len(), 1..=3) && (with_plus.is_some() || rest.is_empty());

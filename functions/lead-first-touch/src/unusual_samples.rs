@@ -144,7 +144,7 @@ fn a_calling_code_means_what_its_country_means() {
             assert_eq!(parse_urlencoded(&body), expected, "{phone} {country}");
         }
     }
-    // The name of a country is no code, so the number is one of the form's country.
+    // The name of a country is not a code, so the number is one of the form's country.
     assert_eq!(parse_urlencoded("phone=545550199&country=Israel&whatsapp_consent=on"), "+972545550199");
 }
 

@@ -128,7 +128,7 @@ pub enum OrderSkipReason {
     /// An order of the past that was put into the store now.
     #[error("the order was imported: it is older than its entry in the store")]
     ImportedOrder,
-    /// The parcel has its message. A later change of the parcel is no news.
+    /// The parcel has its message. A later change of the parcel is not news.
     #[error("the message about this parcel is in the ledger already")]
     ParcelAlreadyKnown,
     /// The order is a part of another order: a vendor's share in a marketplace.

@@ -50,7 +50,7 @@ pub struct Booking {
     pub previous_id: Option<String>,
     /// Why no attendee can be messaged. If it is set, `details.attendees` is empty.
     pub unreachable_reason: Option<BookingSkipReason>,
-    /// What becomes of known attendees whom `details` leave out.
+    /// What becomes of known attendees that `details` leave out.
     pub left_out: LeftOutAttendees,
 }
 

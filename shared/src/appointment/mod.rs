@@ -216,7 +216,7 @@ pub struct AppointmentReport {
     pub status: AppointmentStatus,
     /// Time, place and attendees. A cancellation may leave them out.
     pub details: Option<AppointmentDetails>,
-    /// What becomes of the known attendees whom the details leave out.
+    /// What becomes of the known attendees that the details leave out.
     pub left_out: LeftOutAttendees,
     /// When this became true, by the sender's clock.
     pub as_of: Timestamp,
@@ -227,7 +227,7 @@ pub struct AppointmentReport {
     pub previous: Option<Box<Appointment>>,
 }
 
-/// What becomes of the known attendees whom the details of a report leave out. [`fmt::Debug`] hides
+/// What becomes of the known attendees that the details of a report leave out. [`fmt::Debug`] hides
 /// names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum LeftOutAttendees {

@@ -599,7 +599,7 @@ fn an_exception_counts_only_for_a_time_that_its_series_has() {
         ("RECURRENCE-ID:20261109T060000Z|DTSTART:20261109T110000Z|STATUS:CANCELLED", true),
         ("RECURRENCE-ID:20261130T070000Z|DTSTART:20261130T110000Z", true),
         ("RECURRENCE-ID;RANGE=THISANDFUTURE:20261109T060000Z|DTSTART:20261109T110000Z", true),
-        // Excluded is excluded, but somebody may expect it.
+        // Excluded is excluded, but the customer may expect it.
         ("RECURRENCE-ID:20261116T070000Z|DTSTART:20261117T110000Z", true),
         ("RECURRENCE-ID:20261116T070000Z|DTSTART:20270117T110000Z", false),
         // Outside the window.
@@ -646,7 +646,7 @@ fn events_of_one_uid_are_revisions_or_appointments_of_their_own() {
     // Times of one person, and people at one time, with the same or unordered revisions.
     assert_eq!(count(&[event("24T08", noa, ""), event("25T08", noa, ""), event("25T08", noa, "")]), (2, 0));
     assert_eq!(count(&[event("24T08", noa, ""), event("24T08", dana, "")]), (2, 0));
-    // Other people at other times are no revision, whenever they were stamped.
+    // Other people at other times are not a revision, whenever they were stamped.
     assert_eq!(count(&[event("24T08", noa, early), event("25T08", dana, late)]), (2, 0));
     assert_eq!(count(&[event("24T08", noa, "SEQUENCE:0"), event("25T08", dana, "SEQUENCE:1")]), (2, 0));
     // A series that was written out, an event at a time.

@@ -114,7 +114,7 @@ impl CalendarContext<'_> {
         Ok(BookingDetails { details: Some(details), unreachable_reason, left_out })
     }
 
-    /// Selects the attendees who can be messaged. Of a person whom the sender names without a
+    /// Selects the attendees who can be messaged. Of a person that the sender names without a
     /// number, the known number still counts.
     pub(super) fn reachable_attendees(&self, people: Vec<ReportedPerson<'_>>) -> ReachableAttendees {
         let country = self.calendar.country.as_deref().unwrap_or(&self.config.country);

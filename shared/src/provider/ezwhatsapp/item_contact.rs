@@ -14,7 +14,7 @@ use crate::{
 
 /// The documented member, in both spellings.
 const DOCUMENTED_NAME: &str = "contactphonenumber";
-/// Members that name the chat. In a chat of two it is the customer, whoever of them writes.
+/// Members that name the chat. In a chat of two it is the customer, whichever side writes.
 const CHAT_NAMES: [&str; 17] = [
     "contactphonenumber",
     "chatid",

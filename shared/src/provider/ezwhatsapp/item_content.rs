@@ -383,7 +383,7 @@ impl<'a, 'm> MessageParts<'a, 'm> {
             ("protocol", "") if self.find(&["/protocolMessage/key/id"]).is_some() => {
                 if self.find_edited_text().is_some() { ContentKind::Edit } else { ContentKind::Deletion }
             }
-            // The customer tapped that we may call. It is no text.
+            // The customer tapped that we may call. It is not a text.
             ("interactive" | "reply" | "", "callpermissionreply") => ContentKind::Notice,
             ("protocol" | "action", _) => match classify_word(&detail) {
                 Some(kind) if kind != ContentKind::Written => kind,

@@ -2,7 +2,7 @@
 //!
 //! No app can choose `created_at`, so an import has a `processed_at` of long ago. Without one, an
 //! order that is created fulfilled and closed reports the past only if it is marked as imported. An
-//! app alone is no mark: headless shops, subscriptions and counters are apps too, and their
+//! app alone is not a mark: headless shops, subscriptions and counters are apps too, and their
 //! downloads are closed at once.
 
 use tellonce_core::json::RawJson;

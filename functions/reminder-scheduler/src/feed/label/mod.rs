@@ -4,7 +4,7 @@
 //! at one place the longest. Case, kinds of spaces and spaces before a colon make no difference.
 //!
 //! A phone number is the first one behind its label, on the same line or on the next. The number of
-//! a conference is no customer's: see `dial_in`. Of two different numbers behind one label, none
+//! a conference is not a customer's: see `dial_in`. Of two different numbers behind one label, none
 //! counts: one may be the business's own.
 //!
 //! Main types: [`LabelledNumber`], [`TextLabels`].
