@@ -1,15 +1,25 @@
 //! Attributes of table items: one way to read them and one way to write them.
 //!
-//! Main types: [`ItemReader`] reads the attributes of an item; [`ItemWriter`] builds an item.
+//! Main types: [`ItemReader`] reads the attributes of an item; [`ItemWriter`] builds an item;
+//! [`UnknownAttributes`] are those of another version of tellonce.
 //!
 //! Promises: a missing attribute and one of another type are read alike, as `None` or `false`.
-//! Times are milliseconds since 1970. Does **not** know which attributes an item needs.
+//! Times are milliseconds since 1970. Two versions may work on one table, during a deployment and
+//! after a rollback: what this version does not know stays in the items that it writes. Does
+//! **not** know which attributes an item needs.
 
-use std::{borrow::Cow, collections::HashMap, str::FromStr};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue as Value};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use crate::clock::{UnixMillis, from_millis};
 
@@ -22,6 +32,22 @@ pub struct TextAttribute<'a> {
     /// The text.
     #[serde(rename = "S", borrow)]
     pub s: Cow<'a, str>,
+}
+
+/// The item of a stream record's image. `None` if it holds a type that tellonce does not use.
+pub fn parse_image(image: &Json) -> Option<Item> {
+    image.as_object()?.iter().map(|(name, value)| Some((name.clone(), parse_value(value)?))).collect()
+}
+
+fn parse_value(value: &Json) -> Option<Value> {
+    let (kind, value) = value.as_object()?.iter().next()?;
+    Some(match kind.as_str() {
+        "S" => Value::S(value.as_str()?.to_owned()),
+        "N" => Value::N(value.as_str()?.to_owned()),
+        "BOOL" => Value::Bool(value.as_bool()?),
+        "M" => Value::M(parse_image(value)?),
+        _ => return None,
+    })
 }
 
 /// A text as an attribute.
@@ -150,9 +176,142 @@ impl ItemWriter {
     }
 }
 
+/// The attributes of an item that this version of tellonce does not know. Whoever writes the whole
+/// item again adds them. `Debug` shows their names only.
+#[derive(Clone, Default, PartialEq)]
+pub struct UnknownAttributes(Item);
+
+impl UnknownAttributes {
+    /// The attributes of an item that are not among these names.
+    pub fn of_item(item: &Item, known: &[&str]) -> Self {
+        let is_unknown = |(name, _): &(&String, &Value)| !known.contains(&name.as_str());
+        Self(item.iter().filter(is_unknown).map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    /// Keeps the text of a JSON document that has members which this version does not know. `known`
+    /// is what this version read from it.
+    #[must_use]
+    pub fn with_document<T: Serialize>(mut self, name: &str, text: &str, known: &T) -> Self {
+        if serde_json::to_string(known).is_ok_and(|known| known != text) {
+            self.0.insert(name.to_owned(), text_value(text));
+        }
+        self
+    }
+
+    /// The kept text of a document.
+    pub fn document(&self, name: &str) -> Option<&str> {
+        ItemReader(&self.0).text(name)
+    }
+
+    /// Adds the attributes to an item, except those that it has.
+    pub fn add_to(&self, item: &mut ItemWriter) {
+        for (name, value) in &self.0 {
+            item.0.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn names(&self) -> BTreeSet<&String> {
+        self.0.keys().collect()
+    }
+}
+
+impl Eq for UnknownAttributes {}
+
+impl Hash for UnknownAttributes {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.names().hash(state);
+    }
+}
+
+impl fmt::Debug for UnknownAttributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// The JSON text of a document that replaces another one. `before` is the text that was read, and
+/// what this version read from it: members that this version does not know stay. So do those of
+/// list elements that are the same as before.
+pub fn replace_document<T: Serialize>(after: &T, before: Option<(&str, &T)>) -> serde_json::Result<String> {
+    let Some((text, known)) = before else { return serde_json::to_string(after) };
+    // Usually this version wrote the text.
+    if serde_json::to_string(known)? == text {
+        return serde_json::to_string(after);
+    }
+    let mut after = serde_json::to_value(after)?;
+    carry_members(&mut after, &serde_json::to_value(known)?, &serde_json::from_str(text)?);
+    serde_json::to_string(&after)
+}
+
+/// Adds to `after` what `text` has and `known` does not.
+fn carry_members(after: &mut Json, known: &Json, text: &Json) {
+    match (after, known, text) {
+        (Json::Object(after), Json::Object(known), Json::Object(text)) => {
+            for (name, value) in text {
+                match (known.get(name), after.get_mut(name)) {
+                    (Some(known), Some(after)) => carry_members(after, known, value),
+                    (None, None) => drop(after.insert(name.clone(), value.clone())),
+                    (Some(_), None) | (None, Some(_)) => {}
+                }
+            }
+        }
+        (Json::Array(after), Json::Array(known), Json::Array(text)) => {
+            for element in after {
+                let same = known.iter().position(|known| known == element).and_then(|index| text.get(index));
+                if let Some(same) = same {
+                    element.clone_from(same);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Document {
+        state: String,
+        link: Option<Link>,
+        parts: Vec<Link>,
+    }
+
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Link {
+        id: u8,
+    }
+
+    fn replace(text: &Json, change: impl FnOnce(&mut Document)) -> Json {
+        let text = text.to_string();
+        let known: Document = serde_json::from_str(&text).unwrap();
+        let mut after: Document = serde_json::from_str(&text).unwrap();
+        change(&mut after);
+        serde_json::from_str(&replace_document(&after, Some((&text, &known))).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn members_of_another_version_stay_where_their_document_stays() {
+        let read = json!({"state": "a", "link": {"id": 1, "new": true}, "parts": [{"id": 1, "new": 1}, {"id": 2, "new": 2}], "new": [3]});
+        let kept = replace(&read, |document| {
+            document.state = "b".into();
+            document.parts.remove(0);
+        });
+        let expected = json!({"state": "b", "link": {"id": 1, "new": true}, "parts": [{"id": 2, "new": 2}], "new": [3]});
+        assert_eq!(kept, expected);
+        let without = replace(&read, |document| (document.link, document.parts) = (None, vec![Link { id: 7 }]));
+        assert_eq!(without, json!({"state": "a", "link": null, "parts": [{"id": 7}], "new": [3]}));
+        let same = json!({"state": "a", "link": null, "parts": []});
+        assert_eq!(replace(&same, |document| document.state = "b".into())["state"], "b");
+    }
 
     #[test]
     fn attributes_round_trip_and_a_wrong_type_counts_as_missing() {

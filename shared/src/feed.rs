@@ -171,6 +171,12 @@ pub enum FeedStoreError {
         /// The damaged attribute.
         attribute: &'static str,
     },
+    /// A newer version of tellonce wrote the row, and only that version can read it.
+    #[error("the row of the feed {calendar} has occurrences of a newer version of tellonce")]
+    NewerVersion {
+        /// The calendar.
+        calendar: String,
+    },
     /// The occurrences do not fit a row.
     #[error("the feed has too many occurrences for a row ({0} bytes after compression; at most {MAX_PACKED_BYTES})")]
     TooLarge(usize),
@@ -179,7 +185,7 @@ pub enum FeedStoreError {
 impl ClassifyFault for FeedStoreError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Load(_) | Self::Save(_) | Self::Conflict => Fault::Transient,
+            Self::Load(_) | Self::Save(_) | Self::Conflict | Self::NewerVersion { .. } => Fault::Transient,
             Self::Damaged { .. } | Self::TooLarge(_) => Fault::Permanent,
         }
     }
@@ -211,8 +217,14 @@ impl FeedStore {
             .await
             .map_err(|error| FeedStoreError::Load(Box::new(error)))?;
         match output.item {
-            Some(item) => FeedSnapshot::from_item(&item)
-                .map_err(|attribute| FeedStoreError::Damaged { calendar: calendar.to_owned(), attribute }),
+            Some(item) => FeedSnapshot::from_item(&item).map_err(|attribute| {
+                let calendar = calendar.to_owned();
+                if attribute == OCCURRENCES && has_json_occurrences(&item) {
+                    FeedStoreError::NewerVersion { calendar }
+                } else {
+                    FeedStoreError::Damaged { calendar, attribute }
+                }
+            }),
             None => Ok(FeedSnapshot::default()),
         }
     }
@@ -380,7 +392,7 @@ impl FeedSnapshot {
                 version: read_intact(item, "version", ItemReader::number)?.unwrap_or(0),
                 accept_next_read,
             },
-            occurrences: read_intact(item, "occurrences", unpack)?.unwrap_or_default(),
+            occurrences: read_intact(item, OCCURRENCES, unpack)?.unwrap_or_default(),
             etag: item.owned("etag"),
             last_modified: item.owned("last_modified"),
             address: read_intact(item, "address", ItemReader::number)?.map(FactsFingerprint),
@@ -409,6 +421,17 @@ fn read_intact<'a, T>(
         None if item.0.contains_key(name) => Err(name),
         value => Ok(value),
     }
+}
+
+/// The attribute that holds the packed occurrences.
+const OCCURRENCES: &str = "occurrences";
+
+/// Whether the occurrences are JSON: then some version of tellonce wrote them.
+fn has_json_occurrences(item: &Item) -> bool {
+    let packed = ItemReader(item).bytes(OCCURRENCES);
+    let text = packed
+        .and_then(|packed| miniz_oxide::inflate::decompress_to_vec_with_limit(packed, MAX_UNPACKED_BYTES).ok());
+    text.is_some_and(|text| serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok())
 }
 
 fn unpack_occurrences(packed: &[u8]) -> Option<BTreeMap<String, KnownOccurrence>> {
@@ -481,6 +504,10 @@ mod tests {
         let mut damaged = FeedSnapshot::default().to_item().unwrap();
         damaged.insert("occurrences".to_owned(), Value::B(Blob::new(b"no deflate")));
         assert_eq!(FeedSnapshot::from_item(&damaged), Err("occurrences"));
+        assert!(!has_json_occurrences(&damaged));
+        let newer = miniz_oxide::deflate::compress_to_vec(br#"{"of":"tomorrow"}"#, COMPRESSION_LEVEL);
+        damaged.insert("occurrences".to_owned(), Value::B(Blob::new(newer)));
+        assert!(FeedSnapshot::from_item(&damaged) == Err("occurrences") && has_json_occurrences(&damaged));
         damaged.insert("polled_at".to_owned(), text_value("soon"));
         assert!(FeedSnapshot::from_item(&damaged).is_err());
     }

@@ -12,7 +12,10 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::client_config::{FormLimits, LeadLimit, RepeatRule, RepeatScope, TimeSpan};
+use crate::{
+    attributes::UnknownAttributes,
+    client_config::{FormLimits, LeadLimit, RepeatRule, RepeatScope, TimeSpan},
+};
 
 /// How long greetings are stored. No window may be longer.
 pub const MAX_WINDOW: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -42,6 +45,8 @@ pub struct GreetingHistory {
     pub version: u64,
     /// The greetings, the oldest first. Greetings that no window reaches any more are left out.
     pub greetings: Vec<Greeting>,
+    /// What another version of tellonce stored. Every write keeps it.
+    pub unknown_attributes: UnknownAttributes,
 }
 
 /// Whether a lead is greeted.
@@ -72,14 +77,14 @@ impl GreetingHistory {
         }
         let remembered = |before: &&Greeting| next.at.duration_since(before.at) < MAX_WINDOW;
         let greetings = self.greetings.iter().filter(remembered).cloned().chain([next.clone()]).collect();
-        GreetingDecision::Greet(Self { version: self.version + 1, greetings })
+        GreetingDecision::Greet(Self { version: self.version + 1, greetings, ..self.clone() })
     }
 
     /// This history without a greeting that was never sent.
     #[must_use]
     pub fn without_lead(&self, lead: &str) -> Self {
         let greetings = self.greetings.iter().filter(|greeting| greeting.lead != lead).cloned().collect();
-        Self { version: self.version, greetings }
+        Self { greetings, ..self.clone() }
     }
 }
 

@@ -17,11 +17,15 @@ use tellonce_core::{
 use crate::{
     conversation::{Conversation, MessageRef, OverdueAlert, received_message::ReceivedMessage, sent_history},
     escalation_rules::{self, RuleContext},
-    message_record::{self, MessageRecord},
+    message_record,
     notification::{Notification, SentMessage},
     record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
     sync_error::SyncError,
-    task::{QueueTask, TaskContent, created_tasks::CreatedTasks, target_queue_name},
+    task::{
+        QueueTask, TaskContent,
+        created_tasks::{CreatedTasks, NewTask},
+        target_queue_name,
+    },
 };
 
 /// One reason to alert the team.
@@ -72,19 +76,16 @@ impl AlertSender<'_> {
         triggered.into_iter().filter_map(raise).collect()
     }
 
-    /// Alerts the team about a message of the ledger that could not be delivered.
-    pub(crate) async fn alert_for_failed_message(
-        &self,
-        record: &MessageRecord,
-        row: &LedgerRow,
-    ) -> Result<(), SyncError> {
+    /// Alerts the team about a message of the ledger that could not be delivered. `message_id` is its
+    /// id on the line.
+    pub(crate) async fn alert_for_failed_message(&self, message_id: &str, row: &LedgerRow) -> Result<(), SyncError> {
         let escalations = escalation_rules::find_failure_escalations(self.config, &row.line);
         if !row.delivery_status.has_failed() || escalations.is_empty() {
             return Ok(());
         }
         let now = self.clock.now();
         let contact = row.to.as_ref().map(|phone| self.ledger.contact_subject(phone));
-        let id = record.observed.as_ref().and_then(|seen| seen.conversation_id.as_deref());
+        let id = row.conversation_id.as_deref();
         let Some(key) = Conversation::item_key(&row.line, id, contact.as_deref()) else { return Ok(()) };
         let at = row.delivery_status_at.unwrap_or(now);
         let raise_alerts = |before: Option<&Conversation>| {
@@ -95,7 +96,7 @@ impl AlertSender<'_> {
             let mut alerts = Vec::new();
             for escalation in &escalations {
                 let cooldown = self.config.escalations[*escalation].cooldown;
-                if let Some(trigger) = next.raise_alert(escalation, cooldown, MessageRef::new(&record.message_id, at)) {
+                if let Some(trigger) = next.raise_alert(escalation, cooldown, MessageRef::new(message_id, at)) {
                     let reason = format!("was not reached: `{}` could not be delivered", row.key);
                     // Below the message, wherever its conversation is.
                     let trigger = MessageRef { raised_in: None, ..trigger };
@@ -107,7 +108,7 @@ impl AlertSender<'_> {
         let AlertedConversation { conversation, alerts } = self.store.update_record(&key, raise_alerts).await?;
         let sent_rows = sent_history::try_load_sent_rows(self.ledger, row.to.as_ref(), now).await;
         // The key names the message: its conversation may turn out to be another one.
-        let subject = message_record::message_subject(&row.line, &record.message_id);
+        let subject = message_record::message_subject(&row.line, message_id);
         self.create_notifications(&subject, &conversation, &alerts, &sent_rows).await
     }
 
@@ -174,8 +175,8 @@ impl AlertSender<'_> {
                 let retention_days = retention_days(self.config);
                 let queue = target_queue_name(target);
                 let task = QueueTask::new(queue.clone(), content, retention_days, self.clock.now());
-                if self.store.put_record(&key, task, None).await?.is_some() {
-                    self.created.add_task(queue, key);
+                if let Some(row) = self.store.put_record(&key, task, None).await? {
+                    self.created.add_task(queue, NewTask { key, row: Some(row) });
                 }
             }
         }

@@ -1,12 +1,16 @@
 //! Joins what a line reports about a message to the ledger row of that message.
 //!
-//! Flow: a report goes into the message's record. The record is matched with a ledger row, and the
-//! row receives the delivery status. A failed delivery alerts the team.
+//! Flow: if the ledger has a row with the reported id, the row receives the report, and nothing
+//! else is written. Else the report goes into the message's record. The record is matched with a
+//! ledger row, and the row receives what the record holds. A failed delivery alerts the team.
+//!
+//! A report that adds nothing writes nothing.
 
+use jiff::Timestamp;
 use tellonce_core::{
     client_config::ClientConfig,
     clock::Clock,
-    contact::Phone,
+    contact::{Lid, Phone},
     ledger::{
         DeliveryStatus, IdempotencyKey, Ledger, LedgerRow, RowChange, SaveOutcome, TransitionRefused, apply_change,
     },
@@ -19,12 +23,12 @@ use crate::{
     lid_contact::LidContacts,
     line_event::{LineMessage, MessageDirection, StatusReport},
     message_record::{self, LedgerLink, LedgerMatch, MessageAuthor, MessageRecord, ObservedMessage},
-    record_store::{ItemKey, RecordStore, RecordUpdate, retention_days},
+    record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate, retention_days},
     sync_error::SyncError,
 };
 
 /// How often a record or a row is read again after another writer was faster.
-const MAX_ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 12;
 
 /// Joins message records to ledger rows.
 pub(crate) struct Reconciler<'a> {
@@ -36,6 +40,32 @@ pub(crate) struct Reconciler<'a> {
     pub(crate) lid_contacts: &'a LidContacts<'a>,
 }
 
+/// What a line reported about a message, for the message's ledger row.
+struct RowReport<'a> {
+    line: &'a str,
+    message_id: &'a str,
+    conversation_id: Option<&'a str>,
+    lid: Option<Lid>,
+    delivery_status: DeliveryStatus,
+    at: Timestamp,
+}
+
+impl<'a> RowReport<'a> {
+    /// All reports of a record.
+    fn of_record(record: &'a MessageRecord, now: Timestamp) -> Self {
+        let observed = record.observed.as_ref();
+        let seen_at = observed.map(|seen| seen.sent_at);
+        Self {
+            line: &record.line,
+            message_id: &record.message_id,
+            conversation_id: observed.and_then(|seen| seen.conversation_id.as_deref()),
+            lid: record.lid(),
+            delivery_status: record.delivery_status,
+            at: record.arrived_at.or(record.delivery_status_at).or(seen_at).unwrap_or(now),
+        }
+    }
+}
+
 impl Reconciler<'_> {
     /// Records an outbound message, and returns who wrote it.
     pub(crate) async fn record_outbound_message(
@@ -43,92 +73,116 @@ impl Reconciler<'_> {
         line: &str,
         message: &LineMessage,
     ) -> Result<MessageAuthor, SyncError> {
-        let now = self.clock.now();
-        let key = MessageRecord::item_key(line, &message.message_id);
-        let add_message = |record: MessageRecord| record.with_message(message, now);
-        let mut record = self.update_message_record(&key, line, &message.message_id, add_message).await?;
-        if record.needs_check() {
-            record = self.reconcile_record(&key, record, false).await?;
+        let report = RowReport {
+            line,
+            message_id: &message.message_id,
+            conversation_id: message.conversation_id.as_deref(),
+            lid: message.lid.clone(),
+            // What the line shows was sent.
+            delivery_status: DeliveryStatus::sent(),
+            at: message.sent_at,
+        };
+        if self.apply_by_id(&report).await? {
+            return Ok(MessageAuthor::Tellonce);
         }
-        Ok(record.author())
+        let now = self.clock.now();
+        let add_message = |record: MessageRecord| record.with_message(message, now);
+        Ok(self.add_to_record(line, &message.message_id, add_message).await?.author())
     }
 
     /// Records a status report, and applies it to the ledger row.
     pub(crate) async fn record_status_report(&self, line: &str, status: &StatusReport) -> Result<(), SyncError> {
-        let key = MessageRecord::item_key(line, &status.message_id);
-        let add_report = |record: MessageRecord| record.with_status(status);
-        let record = self.update_message_record(&key, line, &status.message_id, add_report).await?;
-        if record.needs_check() || record.may_be_ours() {
-            self.reconcile_record(&key, record, false).await?;
+        let report = RowReport {
+            line,
+            message_id: &status.message_id,
+            conversation_id: None,
+            lid: status.lid.clone(),
+            delivery_status: status.delivery_status,
+            at: status.reported_at,
+        };
+        if self.apply_by_id(&report).await? {
+            return Ok(());
         }
-        Ok(())
+        self.add_to_record(line, &status.message_id, |record| record.with_status(status)).await.map(drop)
     }
 
     /// Checks a record again that is due.
     pub(crate) async fn reconcile_due_record(&self, key: &ItemKey) -> Result<(), SyncError> {
         match self.store.get_record::<MessageRecord>(key).await? {
             Some(record) if record.value.needs_check() => {
-                self.reconcile_record(key, record.value, true).await.map(drop)
+                let checked = self.reconcile_record(key, record.value.clone(), true).await?;
+                // If another invocation was faster, the record stays due.
+                self.store.put_record(key, checked, Some(&record)).await.map(drop).map_err(SyncError::from)
             }
             _ => Ok(()),
         }
     }
 
-    async fn update_message_record(
+    /// Applies a report to the row that the provider's id names. Returns whether there is one.
+    async fn apply_by_id(&self, report: &RowReport<'_>) -> Result<bool, SyncError> {
+        let rows = self.ledger.find_by_provider_id(report.message_id).await?;
+        let mut of_line = rows.into_iter().filter(|row| row.line == report.line);
+        match (of_line.next(), of_line.next()) {
+            (Some(row), None) => Ok(self.apply_report(row, report).await?.is_some()),
+            _ => Ok(false),
+        }
+    }
+
+    /// Adds a report to the record of its message, looks for the message's row, and writes the
+    /// record if anything is new.
+    async fn add_to_record(
         &self,
-        key: &ItemKey,
         line: &str,
         message_id: &str,
         change: impl Fn(MessageRecord) -> MessageRecord,
     ) -> Result<MessageRecord, SyncError> {
-        let now = self.clock.now();
-        let update = |before: Option<&MessageRecord>| {
-            let new = || MessageRecord::new(line, message_id, retention_days(self.config), now);
-            RecordUpdate::write_changed(before, change(before.cloned().unwrap_or_else(new)), |record| record)
-        };
-        Ok(self.store.update_record(key, update).await?)
+        let key = MessageRecord::item_key(line, message_id);
+        // Another invocation may add to the record meanwhile.
+        for _ in 0..MAX_ATTEMPTS {
+            let before = self.store.get_record::<MessageRecord>(&key).await?;
+            let new = || MessageRecord::new(line, message_id, retention_days(self.config), self.clock.now());
+            let known = before.as_ref().map(|before| before.value.clone());
+            let mut record = change(known.clone().unwrap_or_else(new));
+            if record.needs_check() || record.may_be_ours() {
+                record = self.reconcile_record(&key, record, false).await?;
+            }
+            if known.as_ref() == Some(&record) {
+                return Ok(record);
+            }
+            if let Some(written) = self.store.put_record(&key, record, before.as_ref()).await? {
+                return Ok(written.value);
+            }
+        }
+        Err(RecordStoreError::TooManyConflicts(key).into())
     }
 
-    /// Looks for the ledger row of a record, and applies the reported status to it.
+    /// Looks for the ledger row of a record, and applies the reports to it. Returns the record with
+    /// the result.
     async fn reconcile_record(
         &self,
         key: &ItemKey,
-        mut record: MessageRecord,
+        record: MessageRecord,
         is_scheduled: bool,
     ) -> Result<MessageRecord, SyncError> {
-        // Another invocation may add to the record meanwhile.
-        for _ in 0..MAX_ATTEMPTS {
-            let found = self.find_ledger_row(&record).await?;
-            let applied = match &found {
-                LedgerMatch::Row { row, .. } => {
-                    // Our message to a number, in the chat of a private id.
-                    if let (Some(lid), Some(phone)) = (record.lid(), &row.to) {
-                        self.lid_contacts.learn_number(&lid, phone, row.created_at).await?;
-                    }
-                    self.apply_report((**row).clone(), &record).await?
-                }
-                LedgerMatch::Undecided | LedgerMatch::NoMatch => None,
-            };
-            let now = self.clock.now();
-            // The team's reply is recorded first: a record that is settled is not checked again.
-            if record.clone().with_lookup(&found, applied, is_scheduled, now).link == LedgerLink::Foreign {
-                // Unless another invocation found the row meanwhile.
-                let newest = self.store.get_record::<MessageRecord>(key).await?;
-                if newest.is_none_or(|newest| newest.value.ledger_key().is_none()) {
-                    self.record_team_reply(&record).await?;
-                }
+        let found = self.find_ledger_row(&record).await?;
+        let now = self.clock.now();
+        let applied = match &found {
+            LedgerMatch::Row { row, .. } => {
+                let report = RowReport::of_record(&record, now);
+                self.apply_report((**row).clone(), &report).await?
             }
-            let add_lookup = |before: Option<&MessageRecord>| {
-                let before = before.cloned().unwrap_or_else(|| record.clone());
-                let next = before.clone().with_lookup(&found, applied, is_scheduled, now);
-                RecordUpdate::write_changed(Some(&before), next, |record| record)
-            };
-            record = self.store.update_record(key, add_lookup).await?;
-            if applied.is_none() || !record.needs_check() {
-                break;
+            LedgerMatch::Undecided | LedgerMatch::NoMatch => None,
+        };
+        let next = record.clone().with_lookup(&found, applied, is_scheduled, now);
+        // The team's reply is recorded first: a record that is settled is not checked again.
+        if next.link == LedgerLink::Foreign && record.link != LedgerLink::Foreign {
+            // Unless another invocation found the row meanwhile.
+            let newest = self.store.get_record::<MessageRecord>(key).await?;
+            if newest.is_none_or(|newest| newest.value.ledger_key().is_none()) {
+                self.record_team_reply(&record).await?;
             }
         }
-        Ok(record)
+        Ok(next)
     }
 
     async fn find_ledger_row(&self, record: &MessageRecord) -> Result<LedgerMatch, SyncError> {
@@ -177,49 +231,52 @@ impl Reconciler<'_> {
         Ok(self.store.update_record(&key, note_reply).await?)
     }
 
-    /// Applies the reported status to a ledger row. Returns the status; none while another function
-    /// holds the row's claim.
+    /// Applies a report to a ledger row. Returns the status; none while another function holds the
+    /// row's claim.
     async fn apply_report(
         &self,
         mut row: LedgerRow,
-        record: &MessageRecord,
+        report: &RowReport<'_>,
     ) -> Result<Option<DeliveryStatus>, SyncError> {
-        let seen_at = record.observed.as_ref().map(|seen| seen.sent_at);
+        // Our message to a number, in the chat of a private id.
+        if let (Some(lid), Some(phone)) = (&report.lid, &row.to) {
+            self.lid_contacts.learn_number(lid, phone, row.created_at).await?;
+        }
+        let change = RowChange::StatusReported {
+            message_id: report.message_id.to_owned(),
+            conversation_id: report.conversation_id.map(str::to_owned),
+            delivery_status: report.delivery_status,
+            at: report.at,
+        };
         for _ in 0..MAX_ATTEMPTS {
-            let now = self.clock.now();
-            let at = record.arrived_at.or(record.delivery_status_at).or(seen_at).unwrap_or(now);
-            let change = RowChange::StatusReported {
-                message_id: record.message_id.clone(),
-                delivery_status: record.delivery_status,
-                at,
-            };
-            let next = match apply_change(&row, &change, now) {
+            let next = match apply_change(&row, &change, self.clock.now()) {
                 Ok(next) => next,
                 Err(TransitionRefused::HeldByAnother | TransitionRefused::NotClaimed | TransitionRefused::NotDue) => {
                     return Ok(None);
                 }
                 // The message was never sent, or was observed under another id: nothing to apply.
                 Err(TransitionRefused::Settled) => {
-                    let (state, status) = (row.state.name(), record.delivery_status);
+                    let (state, status) = (row.state.name(), report.delivery_status);
                     tracing::warn!(message.key = %row.key, "ignored status {status} of message {}: it is {state}", row.key);
                     return Ok(Some(status));
                 }
             };
             let is_unchanged = next.delivery_status == row.delivery_status
                 && next.state == row.state
-                && next.message_id == row.message_id;
+                && next.message_id == row.message_id
+                && next.conversation_id == row.conversation_id;
             if is_unchanged {
-                self.alerts.alert_for_failed_message(record, &row).await?;
-                return Ok(Some(record.delivery_status));
+                self.alerts.alert_for_failed_message(report.message_id, &row).await?;
+                return Ok(Some(report.delivery_status));
             }
             match self.ledger.save(&row, &next).await? {
                 SaveOutcome::Saved => {
                     self.log_report(&row, &next);
-                    self.alerts.alert_for_failed_message(record, &next).await?;
-                    return Ok(Some(record.delivery_status));
+                    self.alerts.alert_for_failed_message(report.message_id, &next).await?;
+                    return Ok(Some(report.delivery_status));
                 }
                 SaveOutcome::Overtaken(newer) => row = *newer,
-                SaveOutcome::Gone => return Ok(Some(record.delivery_status)),
+                SaveOutcome::Gone => return Ok(Some(report.delivery_status)),
             }
         }
         Ok(None)

@@ -17,7 +17,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::contact::Phone;
+use crate::{attributes::UnknownAttributes, contact::Phone};
 
 /// The stage of the header, beside the rows of the reminders.
 pub const HEADER_STAGE: &str = "state";
@@ -183,6 +183,8 @@ pub struct Appointment {
     pub created_at: Timestamp,
     /// When the header was last written.
     pub updated_at: Timestamp,
+    /// What another version of tellonce stored in the header's document. Every write keeps it.
+    pub unknown_attributes: UnknownAttributes,
 }
 
 impl fmt::Debug for Appointment {
@@ -425,6 +427,7 @@ impl Appointment {
             delivery: report.delivery.clone(),
             created_at: now,
             updated_at: now,
+            unknown_attributes: UnknownAttributes::default(),
         };
         if let Some(older) = &report.previous {
             new.inherit_outcomes(older);

@@ -4,11 +4,38 @@
 //! Strangers can fill in public forms and book appointments with any number. A line that writes to
 //! many people who do not know it is reported and blocked, and then no customer gets a message.
 
+use std::{
+    collections::HashSet,
+    sync::{Mutex, PoisonError},
+};
+
 use super::{DispatchError, Dispatcher, LineOpening, LineUnavailable};
 use crate::{
     contact::Phone,
     telemetry::{self, Metric},
 };
+
+/// The most contacts in memory.
+const MAX_KNOWN_CONTACTS: usize = 10_000;
+
+/// The contacts that this process knows not to be new, by their subjects. A contact never becomes
+/// new again while a process lives, so their rows need no further read.
+#[derive(Debug, Default)]
+pub(super) struct KnownContacts(Mutex<HashSet<String>>);
+
+impl KnownContacts {
+    fn contains(&self, contact: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(contact)
+    }
+
+    fn add(&self, contact: String) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN_CONTACTS {
+            known.clear();
+        }
+        known.insert(contact);
+    }
+}
 
 impl Dispatcher {
     /// Counts a first contact before its message is submitted. A message above the line's limit is
@@ -24,14 +51,21 @@ impl Dispatcher {
         };
         let limit = config.first_contacts_per_day;
         let contact = self.ledger.contact_subject(phone);
+        if self.known_contacts.contains(&contact) {
+            return Ok(LineOpening::Open(access));
+        }
         let state = self.ledger.read_contact_state(&contact).await?;
         // The claim of a reminder or greeting refuses a person who has opted out.
         if state.had_first_contact || state.has_opted_out {
+            if state.had_first_contact {
+                self.known_contacts.add(contact);
+            }
             return Ok(LineOpening::Open(access));
         }
         let now = self.clock.now();
         if self.line_state.count_first_contact(line, &self.config.local_day(now).to_string(), limit).await? {
             self.ledger.record_first_contact(&contact, now).await?;
+            self.known_contacts.add(contact);
             return Ok(LineOpening::Open(access));
         }
         telemetry::count_metric(&self.config.client, Metric::LeadsHeld, now);

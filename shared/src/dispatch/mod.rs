@@ -57,6 +57,7 @@ use crate::{
     secret::SecretStore,
     telemetry::{self, Measurement, Metric},
 };
+use first_contacts::KnownContacts;
 use line_access::LineAccess;
 use line_tools::{HealthCache, LineTools};
 
@@ -82,6 +83,7 @@ pub struct Dispatcher {
     line_state: LineState,
     provider: ProviderClient,
     healthy_lines: HealthCache,
+    known_contacts: KnownContacts,
 }
 
 impl Dispatcher {
@@ -108,7 +110,16 @@ impl Dispatcher {
         );
         let ledger = ledger.map_err(|error| StartError::Ledger(Box::new(error)))?;
         let line_state = LineState::new(db, table);
-        Ok(Self { config, ledger, secrets, clock, line_state, provider, healthy_lines: HealthCache::default() })
+        Ok(Self {
+            config,
+            ledger,
+            secrets,
+            clock,
+            line_state,
+            provider,
+            healthy_lines: HealthCache::default(),
+            known_contacts: KnownContacts::default(),
+        })
     }
 
     /// Sends a message, once.

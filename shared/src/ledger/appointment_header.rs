@@ -10,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::item::LedgerItemError;
 use crate::{
     appointment::{Appointment, AppointmentStatus, Attendee, AttendeeEntry, HEADER_STAGE, StageOutcome},
-    attributes::{Item, ItemReader, ItemWriter},
+    attributes::{Item, ItemReader, ItemWriter, UnknownAttributes, replace_document},
     contact::Phone,
 };
+
+/// Attributes of a header that it has only while something is due.
+pub(super) const OPTIONAL_ATTRIBUTES: [&str; 3] = ["due_queue", "due_at", "priority"];
 
 #[derive(Serialize, Deserialize)]
 struct HeaderDocument {
@@ -53,25 +56,9 @@ struct AttendeeDocument {
 
 /// The item of a header. `ttl` is when the table deletes it, in seconds since 1970.
 pub(super) fn to_item(appointment: &Appointment, ttl: i64) -> Item {
-    let document = HeaderDocument {
-        calendar: appointment.calendar.clone(),
-        line: appointment.line.clone(),
-        generation: appointment.generation,
-        status: appointment.status,
-        start: appointment.start,
-        zone: appointment.zone.clone(),
-        attendees: appointment.attendees.iter().map(AttendeeDocument::from_entry).collect(),
-        title: appointment.title.clone(),
-        place: appointment.place.clone(),
-        as_of: appointment.as_of,
-        booked_at: appointment.booked_at,
-        stage_outcomes: appointment.stage_outcomes.clone(),
-        due_at: appointment.due_at,
-        priority: appointment.priority,
-        delivery: appointment.delivery.clone(),
-        created_at: appointment.created_at,
-        updated_at: appointment.updated_at,
-    };
+    let before = appointment.unknown_attributes.document("appointment");
+    let known = before.and_then(|text| Some((text, serde_json::from_str::<HeaderDocument>(text).ok()?)));
+    let before = known.as_ref().map(|(text, known)| (*text, known));
     let mut item = ItemWriter::default();
     item.text("subject", appointment.subject.as_str());
     item.text("stage", HEADER_STAGE);
@@ -81,7 +68,8 @@ pub(super) fn to_item(appointment: &Appointment, ttl: i64) -> Item {
     item.time("useful_until", appointment.start);
     item.time("updated_at", appointment.updated_at);
     // Strings, numbers and lists only, so serialising cannot fail.
-    item.text("appointment", serde_json::to_string(&document).unwrap_or_default());
+    let document = HeaderDocument::of_appointment(appointment);
+    item.text("appointment", replace_document(&document, before).unwrap_or_default());
     item.number("ttl", ttl);
     if let Some(due) = appointment.due_at {
         item.text("due_queue", appointment.line.as_str());
@@ -95,19 +83,22 @@ pub(super) fn to_item(appointment: &Appointment, ttl: i64) -> Item {
 pub(super) fn from_item(item: &Item) -> Result<Appointment, LedgerItemError> {
     let item = ItemReader(item);
     let subject = item.owned("subject").unwrap_or_default();
-    let missing = |attribute: &'static str| LedgerItemError::new(format!("{subject}:{HEADER_STAGE}"), attribute);
-    let document = item.text("appointment").and_then(|text| serde_json::from_str::<HeaderDocument>(text).ok());
-    let document = document.ok_or(missing("appointment"))?;
+    let key = || format!("{subject}:{HEADER_STAGE}");
+    let missing = |attribute: &'static str| LedgerItemError::new(key(), attribute);
+    let text = item.text("appointment").ok_or_else(|| missing("appointment"))?;
+    let document: HeaderDocument =
+        serde_json::from_str(text).map_err(|error| LedgerItemError::of_document(key(), "appointment", &error))?;
+    let unknown_attributes = UnknownAttributes::default().with_document("appointment", text, &document);
     let attendees = document.attendees.into_iter().map(AttendeeDocument::into_entry).collect::<Option<_>>();
     Ok(Appointment {
-        version: item.number("version").ok_or(missing("version"))?,
+        version: item.number("version").ok_or_else(|| missing("version"))?,
         calendar: document.calendar,
         line: document.line,
         generation: document.generation,
         status: document.status,
         start: document.start,
         zone: document.zone,
-        attendees: attendees.ok_or(missing("appointment"))?,
+        attendees: attendees.ok_or_else(|| missing("appointment"))?,
         title: document.title,
         place: document.place,
         as_of: document.as_of,
@@ -118,8 +109,33 @@ pub(super) fn from_item(item: &Item) -> Result<Appointment, LedgerItemError> {
         delivery: document.delivery,
         created_at: document.created_at,
         updated_at: document.updated_at,
+        unknown_attributes,
         subject,
     })
+}
+
+impl HeaderDocument {
+    fn of_appointment(appointment: &Appointment) -> Self {
+        Self {
+            calendar: appointment.calendar.clone(),
+            line: appointment.line.clone(),
+            generation: appointment.generation,
+            status: appointment.status,
+            start: appointment.start,
+            zone: appointment.zone.clone(),
+            attendees: appointment.attendees.iter().map(AttendeeDocument::from_entry).collect(),
+            title: appointment.title.clone(),
+            place: appointment.place.clone(),
+            as_of: appointment.as_of,
+            booked_at: appointment.booked_at,
+            stage_outcomes: appointment.stage_outcomes.clone(),
+            due_at: appointment.due_at,
+            priority: appointment.priority,
+            delivery: appointment.delivery.clone(),
+            created_at: appointment.created_at,
+            updated_at: appointment.updated_at,
+        }
+    }
 }
 
 impl AttendeeDocument {
@@ -140,7 +156,11 @@ impl AttendeeDocument {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::appointment::ReminderOutcome;
+    use crate::{
+        appointment::ReminderOutcome,
+        attributes::text_value,
+        fault::{ClassifyFault as _, Fault},
+    };
 
     #[test]
     fn a_header_round_trips_and_is_in_the_due_index_only_while_something_is_due() {
@@ -176,10 +196,24 @@ mod tests {
             delivery: "clinic#1".into(),
             created_at: at("2026-11-19T10:00:02Z"),
             updated_at: at("2026-11-23T08:30:05Z"),
+            unknown_attributes: UnknownAttributes::default(),
         };
-        let item = to_item(&appointment, 1);
+        let mut item = to_item(&appointment, 1);
         assert_eq!(from_item(&item).unwrap(), appointment);
         assert!(item.contains_key("due_queue"));
+        // Of a newer version: a further member is kept, an unknown word is not for this version.
+        let text = item["appointment"].as_s().unwrap().clone();
+        let newer = text.replacen('{', r#"{"room":"7","#, 1).replace(r#""phone":"#, r#""title":"Dr","phone":"#);
+        item.insert("appointment".to_owned(), text_value(newer));
+        let mut read = from_item(&item).unwrap();
+        read.title = None;
+        let written = to_item(&read, 1)["appointment"].as_s().unwrap().clone();
+        assert!(written.contains(r#""room":"7""#) && !written.contains("Consultation"), "{written}");
+        assert!(written.contains(r#""title":"Dr""#), "the attendee is the same: {written}");
+        item.insert("appointment".to_owned(), text_value(text.replace("\"booked\"", "\"waitlisted\"")));
+        assert_eq!(from_item(&item).unwrap_err().fault(), Fault::Transient);
+        item.insert("appointment".to_owned(), text_value(&text[1..]));
+        assert_eq!(from_item(&item).unwrap_err().fault(), Fault::Permanent);
         let done = Appointment { due_at: None, ..appointment };
         assert!(!to_item(&done, 1).contains_key("due_queue") && !to_item(&done, 1).contains_key("due_at"));
         assert!(from_item(&Item::new()).is_err());

@@ -21,7 +21,7 @@ use super::{
     appointment_header, greeting_history,
     item::from_item,
     row::LedgerRow,
-    table::{Ledger, LedgerError, WriteCondition},
+    table::{ItemUpdate, Ledger, LedgerError, WriteCondition},
 };
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
@@ -87,11 +87,18 @@ impl Ledger {
         counted: Option<&ReminderDay>,
     ) -> Result<ClaimOutcome<Appointment>, LedgerError> {
         let put = self.build_put(self.row_to_item(row)).condition_expression(IF_NEW);
-        let head = put_if_unchanged(
-            self.build_put(self.header_to_item(after)),
-            WriteCondition::version_unchanged(before.version),
-        );
-        let head = Some(HeaderWrite::Put(head));
+        let condition = WriteCondition::version_unchanged(before.version);
+        let update =
+            ItemUpdate::of_item(self.header_to_item(after), &appointment_header::OPTIONAL_ATTRIBUTES, &condition);
+        let head = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(update.key))
+            .update_expression(update.expression)
+            .condition_expression(condition.expression)
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(update.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let head = Some(HeaderWrite::Update(head));
         let count = counted.map(|counted| self.build_reminder_count(contact, counted));
         to_reminder_claim(&self.write_transaction(put, head, contact, count).await?)
     }
@@ -220,6 +227,9 @@ impl Ledger {
             Some(HeaderWrite::Put(put)) => {
                 Some(TransactWriteItem::builder().put(put.build().map_err(incomplete)?).build())
             }
+            Some(HeaderWrite::Update(update)) => {
+                Some(TransactWriteItem::builder().update(update.build().map_err(incomplete)?).build())
+            }
             Some(HeaderWrite::Check(check)) => {
                 Some(TransactWriteItem::builder().condition_check(check.build().map_err(incomplete)?).build())
             }
@@ -278,6 +288,7 @@ fn put_if_unchanged(put: PutBuilder, still: WriteCondition) -> PutBuilder {
 
 enum HeaderWrite {
     Put(PutBuilder),
+    Update(UpdateBuilder),
     Check(aws_sdk_dynamodb::types::builders::ConditionCheckBuilder),
 }
 

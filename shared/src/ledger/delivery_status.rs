@@ -30,6 +30,11 @@ impl DeliveryStatus {
         })
     }
 
+    /// The status of a message that the line shows.
+    pub fn sent() -> Self {
+        Self { reached: Some(DeliveryProgress::Sent), ..Self::default() }
+    }
+
     /// Combines two statuses.
     #[must_use]
     pub fn combine_with(self, other: Self) -> Self {

@@ -12,13 +12,15 @@ use jiff::Timestamp;
 use super::{Ledger, LedgerError, item::LedgerItemError, table::Consistency};
 use crate::{
     appointment::HEADER_STAGE,
-    attributes::{Item, ItemReader, ItemWriter},
+    attributes::{Item, ItemReader, ItemWriter, UnknownAttributes, replace_document},
     clock::UnixMillis,
-    greeting::{GreetingHistory, MAX_WINDOW},
+    greeting::{Greeting, GreetingHistory, MAX_WINDOW},
 };
 
 /// Stage of the item that holds the greetings of a `contact:{pseudonym}`.
 const GREETINGS_STAGE: &str = "greetings";
+/// Every attribute of that item that this version knows.
+const KNOWN_ATTRIBUTES: [&str; 5] = ["subject", "stage", "version", "greetings", "ttl"];
 
 /// What is known of a contact, besides its greetings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,21 +37,29 @@ pub(super) fn to_item(contact: &str, history: &GreetingHistory, now: Timestamp) 
     item.text("subject", contact);
     item.text("stage", GREETINGS_STAGE);
     item.number("version", history.version);
+    let before = history.unknown_attributes.document("greetings");
+    let known = before.and_then(|text| Some((text, serde_json::from_str::<Vec<Greeting>>(text).ok()?)));
+    let before = known.as_ref().map(|(text, known)| (*text, known));
     // Strings and times only, so serialising cannot fail.
-    item.text("greetings", serde_json::to_string(&history.greetings).unwrap_or_default());
+    item.text("greetings", replace_document(&history.greetings, before).unwrap_or_default());
     item.number("ttl", now.as_second() + MAX_WINDOW.as_secs());
+    history.unknown_attributes.add_to(&mut item);
     item.into_item()
 }
 
 /// The greetings of an item.
 pub(super) fn from_item(item: &Item) -> Result<GreetingHistory, LedgerItemError> {
+    let unknown_attributes = UnknownAttributes::of_item(item, &KNOWN_ATTRIBUTES);
     let item = ItemReader(item);
-    let subject = item.owned("subject").unwrap_or_default();
-    let missing = |attribute: &'static str| LedgerItemError::new(format!("{subject}:{GREETINGS_STAGE}"), attribute);
-    let greetings = item.text("greetings").and_then(|text| serde_json::from_str(text).ok());
+    let key = || format!("{}:{GREETINGS_STAGE}", item.text("subject").unwrap_or_default());
+    let missing = |attribute: &'static str| LedgerItemError::new(key(), attribute);
+    let text = item.text("greetings").ok_or_else(|| missing("greetings"))?;
+    let greetings: Vec<Greeting> =
+        serde_json::from_str(text).map_err(|error| LedgerItemError::of_document(key(), "greetings", &error))?;
     Ok(GreetingHistory {
-        version: item.number("version").ok_or(missing("version"))?,
-        greetings: greetings.ok_or(missing("greetings"))?,
+        version: item.number("version").ok_or_else(|| missing("version"))?,
+        unknown_attributes: unknown_attributes.with_document("greetings", text, &greetings),
+        greetings,
     })
 }
 
@@ -138,14 +148,24 @@ fn read_condition(answer: Result<UpdateItemOutput, SdkError<UpdateItemError>>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::greeting::Greeting;
 
     #[test]
     fn a_greeting_history_round_trips() {
         let at: Timestamp = "2026-11-19T10:00:00.538Z".parse().unwrap();
         let greeting = Greeting { form: "contact".into(), lead: "lead:1".into(), at };
-        let history = GreetingHistory { version: 3, greetings: vec![greeting] };
-        assert_eq!(from_item(&to_item("contact:ab", &history, at)).unwrap(), history);
+        let history = GreetingHistory { version: 3, greetings: vec![greeting], ..GreetingHistory::default() };
+        let item = to_item("contact:ab", &history, at);
+        assert_eq!(from_item(&item).unwrap(), history);
         assert!(from_item(&Item::new()).is_err());
+        let newer = Item::from([
+            ("tomorrow".to_owned(), Value::N("1".into())),
+            ("greetings".to_owned(), Value::S(r#"[{"form":"contact","lead":"lead:1","at":"2026-11-19T10:00:00Z","by":"x"}]"#.into())),
+        ]);
+        let item: Item = item.into_iter().chain(newer.clone()).collect();
+        let mut history = from_item(&item).unwrap();
+        history.version += 1;
+        let written = to_item("contact:ab", &history, at);
+        assert_eq!(written["tomorrow"], newer["tomorrow"]);
+        assert!(written["greetings"].as_s().unwrap().contains(r#""by":"x""#), "{written:?}");
     }
 }

@@ -8,23 +8,109 @@ use super::{
     row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
 };
 use crate::{
-    attributes::{Item, ItemReader, ItemWriter},
+    attributes::{Item, ItemReader, ItemWriter, UnknownAttributes},
     client_config::Precedence,
     contact::Phone,
+    fault::{ClassifyFault, Fault},
     provider::{DeliveryProgress, Payload, SendRoute},
 };
 
-/// An item of the ledger lacks a required attribute, or the attribute does not parse.
+/// Every attribute of a row that this version knows. A row keeps all others.
+const KNOWN_ATTRIBUTES: [&str; 48] = [
+    "accepted_at",
+    "attempts",
+    "consent",
+    "consent_at",
+    "contact",
+    "conversation_id",
+    "created_at",
+    "deleted",
+    "delivery",
+    "delivery_status",
+    "delivery_status_at",
+    "due_at",
+    "due_queue",
+    "failed",
+    "first_attempt_at",
+    "generation",
+    "ignores_quiet_hours",
+    "instance",
+    "latest_only",
+    "lease_until",
+    "line",
+    "locale",
+    "message_id",
+    "name",
+    "occurred_at",
+    "order_number",
+    "owner",
+    "parcel",
+    "priority",
+    "provider_id",
+    "rank",
+    "reason",
+    "released_at",
+    "request",
+    "route",
+    "stage",
+    "state",
+    "subject",
+    "supersedes",
+    "text_zone",
+    "to",
+    "ttl",
+    "updated_at",
+    "useful_until",
+    "values",
+    "version",
+    "waiting_since",
+    "zone",
+];
+
+/// An item of the ledger cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the ledger row {key} has no usable `{attribute}`")]
-pub struct LedgerItemError {
-    key: String,
-    attribute: &'static str,
+pub enum LedgerItemError {
+    /// It lacks a required attribute, or the attribute does not parse.
+    #[error("the ledger row {key} has no usable `{attribute}`")]
+    Unusable {
+        /// The item's key.
+        key: String,
+        /// The attribute.
+        attribute: &'static str,
+    },
+    /// A newer version of tellonce wrote it, and only that version can read it.
+    #[error("the ledger row {key} has a `{attribute}` of a newer version of tellonce")]
+    NewerVersion {
+        /// The item's key.
+        key: String,
+        /// The attribute.
+        attribute: &'static str,
+    },
 }
 
 impl LedgerItemError {
     pub(super) fn new(key: String, attribute: &'static str) -> Self {
-        Self { key, attribute }
+        Self::Unusable { key, attribute }
+    }
+
+    /// The error of an attribute whose word is missing, or not a word of this version.
+    pub(super) fn of_word(key: String, attribute: &'static str, item: ItemReader<'_>) -> Self {
+        if item.text(attribute).is_some() { Self::NewerVersion { key, attribute } } else { Self::new(key, attribute) }
+    }
+
+    /// The error of a JSON document. One that is JSON was written by another version.
+    pub(super) fn of_document(key: String, attribute: &'static str, error: &serde_json::Error) -> Self {
+        if error.is_data() { Self::NewerVersion { key, attribute } } else { Self::new(key, attribute) }
+    }
+}
+
+impl ClassifyFault for LedgerItemError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Unusable { .. } => Fault::Permanent,
+            // The deployment ends, or the newer version returns.
+            Self::NewerVersion { .. } => Fault::Transient,
+        }
     }
 }
 
@@ -75,6 +161,7 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.optional_text("provider_id", row.provider_id.as_deref());
     item.optional_time("accepted_at", row.accepted_at);
     item.optional_text("message_id", row.message_id.as_deref());
+    item.optional_text("conversation_id", row.conversation_id.as_deref());
     item.optional_text("delivery_status", row.delivery_status.reached.map(DeliveryProgress::name));
     item.flag("failed", row.delivery_status.failed);
     item.flag("deleted", row.delivery_status.deleted);
@@ -88,25 +175,28 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.time("updated_at", row.updated_at);
     item.optional_text("contact", contact);
     item.number("ttl", ttl);
+    row.unknown_attributes.add_to(&mut item);
     item.into_item()
 }
 
 /// The row of an item.
 pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
+    let unknown_attributes = UnknownAttributes::of_item(item, &KNOWN_ATTRIBUTES);
     let item = ItemReader(item);
     let key =
         IdempotencyKey::from_parts(item.owned("subject").unwrap_or_default(), item.owned("stage").unwrap_or_default());
-    let missing = |attribute: &'static str| LedgerItemError { key: key.to_string(), attribute };
+    let missing = |attribute: &'static str| LedgerItemError::new(key.to_string(), attribute);
+    let unknown_word = |attribute: &'static str| LedgerItemError::of_word(key.to_string(), attribute, item);
     let small = |name: &'static str| item.number(name).ok_or(missing(name));
     let time = |name: &'static str| item.time(name).ok_or(missing(name));
     let payload = match (item.text("route"), item.owned("request")) {
         (Some(route), Some(body)) => {
-            Some(Payload { route: SendRoute::from_path(route).ok_or(missing("route"))?, body })
+            Some(Payload { route: SendRoute::from_path(route).ok_or_else(|| unknown_word("route"))?, body })
         }
         _ => None,
     };
     Ok(LedgerRow {
-        state: item.text("state").and_then(MessageState::from_name).ok_or(missing("state"))?,
+        state: item.text("state").and_then(MessageState::from_name).ok_or_else(|| unknown_word("state"))?,
         version: item.number("version").ok_or(missing("version"))?,
         precedence: Precedence {
             rank: small("rank")?,
@@ -139,8 +229,14 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         provider_id: item.owned("provider_id"),
         accepted_at: item.time("accepted_at"),
         message_id: item.owned("message_id"),
+        conversation_id: item.owned("conversation_id"),
         delivery_status: DeliveryStatus {
-            reached: item.text("delivery_status").and_then(DeliveryProgress::from_name),
+            reached: match item.text("delivery_status") {
+                Some(word) => {
+                    Some(DeliveryProgress::from_name(word).ok_or_else(|| unknown_word("delivery_status"))?)
+                }
+                None => None,
+            },
             failed: item.flag("failed"),
             deleted: item.flag("deleted"),
         },
@@ -149,6 +245,7 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         context: read_context(item),
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
+        unknown_attributes,
         key,
     })
 }
@@ -159,5 +256,97 @@ fn read_context(item: ItemReader<'_>) -> MessageContext {
         locale: item.owned("locale"),
         order_number: item.owned("order_number"),
         values: item.texts("values").unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        attributes::{number_value, text_value},
+        ledger::{apply_change, row::waiting_row, transition::tests::any_change},
+    };
+
+    /// A row that uses every attribute.
+    fn full_row() -> LedgerRow {
+        let row = waiting_row();
+        let (at, word) = (Some(row.created_at), || Some("a".to_owned()));
+        LedgerRow {
+            precedence: Precedence { parcel: word(), latest_only: true, ..row.precedence },
+            instance: word(),
+            generation: Some(1),
+            zone: word(),
+            text_zone: word(),
+            consent: Some(Consent { source: "a".into(), at: row.created_at }),
+            released_at: at,
+            to: Some(Phone::from_e164("+972545550199").unwrap()),
+            ignores_quiet_hours: true,
+            owner: Some(ClaimOwner("a".into())),
+            lease_until: at,
+            due_at: at,
+            attempts: 1,
+            first_attempt_at: at,
+            reason: word(),
+            provider_id: word(),
+            accepted_at: at,
+            message_id: word(),
+            conversation_id: word(),
+            delivery_status: DeliveryStatus { reached: Some(DeliveryProgress::Read), failed: true, deleted: true },
+            delivery_status_at: at,
+            context: MessageContext {
+                name: word(),
+                locale: word(),
+                order_number: word(),
+                values: [("a".to_owned(), "b".to_owned())].into(),
+            },
+            ..row
+        }
+    }
+
+    #[test]
+    fn a_full_row_round_trips_and_the_list_of_known_attributes_is_complete() {
+        let (row, item) = (full_row(), to_item(&full_row(), Some("contact:ab"), 1));
+        assert_eq!(from_item(&item).unwrap(), row);
+        let unknown = UnknownAttributes::of_item(&item, &KNOWN_ATTRIBUTES);
+        assert!(unknown.is_empty(), "not in the list: {unknown:?}");
+    }
+
+    #[test]
+    fn a_word_of_a_newer_version_is_a_passing_fault_and_a_missing_one_is_damage() {
+        for attribute in ["state", "route", "delivery_status"] {
+            let mut item = to_item(&full_row(), None, 1);
+            item.insert(attribute.to_owned(), text_value("of tomorrow"));
+            let error = from_item(&item).unwrap_err();
+            assert_eq!(error.fault(), Fault::Transient, "{error}");
+            assert!(error.to_string().contains("newer version") && !error.to_string().contains("of tomorrow"));
+        }
+        let mut item = to_item(&full_row(), None, 1);
+        item.remove("state");
+        assert_eq!(from_item(&item).unwrap_err().fault(), Fault::Permanent);
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_keeps_the_attributes_of_another_version_over_every_transition(
+            changes in prop::collection::vec((any_change(), 0..400i64), 1..40),
+            names in prop::collection::btree_set("tomorrow_[a-z]{1,6}", 1..4),
+        ) {
+            let mut item = to_item(&waiting_row(), None, 1);
+            for (index, name) in names.iter().enumerate() {
+                item.insert(name.clone(), number_value(index));
+            }
+            let mut now = waiting_row().created_at;
+            for (change, seconds) in changes {
+                now += jiff::SignedDuration::from_secs(seconds);
+                if let Ok(next) = apply_change(&from_item(&item).unwrap(), &change, now) {
+                    item = to_item(&next, None, 1);
+                }
+                for (index, name) in names.iter().enumerate() {
+                    prop_assert_eq!(item.get(name), Some(&number_value(index)));
+                }
+            }
+        }
     }
 }

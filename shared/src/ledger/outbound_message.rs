@@ -7,7 +7,7 @@ use super::{
     idempotency_key::IdempotencyKey,
     row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
 };
-use crate::{client_config::Precedence, contact::Phone, provider::Payload};
+use crate::{attributes::UnknownAttributes, client_config::Precedence, contact::Phone, provider::Payload};
 
 /// A message to send, with its content.
 #[derive(Debug, Clone)]
@@ -120,12 +120,14 @@ impl LedgerRow {
             provider_id: None,
             accepted_at: None,
             message_id: None,
+            conversation_id: None,
             delivery_status: DeliveryStatus::default(),
             delivery_status_at: None,
             delivery: message.delivery.clone(),
             context: message.context.clone(),
             created_at: now,
             updated_at: now,
+            unknown_attributes: UnknownAttributes::default(),
         }
     }
 
@@ -135,6 +137,7 @@ impl LedgerRow {
         (incomplete.state == MessageState::Incomplete && self.payload.is_some()).then(|| Self {
             version: incomplete.version + 1,
             created_at: incomplete.created_at,
+            unknown_attributes: incomplete.unknown_attributes.clone(),
             ..self.clone()
         })
     }

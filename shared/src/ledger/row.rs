@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 
 use super::{IdempotencyKey, delivery_status::DeliveryStatus};
-use crate::{client_config::Precedence, contact::Phone, provider::Payload};
+use crate::{attributes::UnknownAttributes, client_config::Precedence, contact::Phone, provider::Payload};
 
 /// The state of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,6 +172,8 @@ pub struct LedgerRow {
     pub accepted_at: Option<Timestamp>,
     /// The id under which it was observed on the line. May differ from `provider_id`.
     pub message_id: Option<String>,
+    /// The provider's id of its conversation, once the line reported the message.
+    pub conversation_id: Option<String>,
     /// What the phone reported.
     pub delivery_status: DeliveryStatus,
     /// When the report came that last changed `delivery_status`.
@@ -184,6 +186,8 @@ pub struct LedgerRow {
     pub created_at: Timestamp,
     /// When this row was last written.
     pub updated_at: Timestamp,
+    /// What another version of tellonce stored in the row. Every write keeps it.
+    pub unknown_attributes: UnknownAttributes,
 }
 
 impl LedgerRow {
@@ -230,11 +234,13 @@ pub(crate) fn waiting_row() -> LedgerRow {
         provider_id: None,
         accepted_at: None,
         message_id: None,
+        conversation_id: None,
         delivery_status: DeliveryStatus::default(),
         delivery_status_at: None,
         delivery: String::new(),
         context: MessageContext::default(),
         created_at: epoch,
         updated_at: epoch,
+        unknown_attributes: UnknownAttributes::default(),
     }
 }

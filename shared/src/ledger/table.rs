@@ -50,7 +50,7 @@ pub enum LedgerError {
     /// A row could not be read.
     #[error("a row of the ledger could not be read")]
     Get(#[source] Box<SdkError<GetItemError>>),
-    /// A count of leads or an opt-out could not be written.
+    /// A count of leads, an opt-out or an appointment could not be written.
     #[error("the ledger could not be written")]
     Update(#[source] Box<SdkError<UpdateItemError>>),
     /// The system has no random numbers for a new pseudonym key.
@@ -73,7 +73,7 @@ impl ClassifyFault for LedgerError {
             | Self::Get(_)
             | Self::Update(_)
             | Self::NoRandomNumbers => Fault::Transient,
-            Self::InvalidItem(_) => Fault::Permanent,
+            Self::InvalidItem(error) => error.fault(),
         }
     }
 }
@@ -145,6 +145,11 @@ impl WriteCondition {
         condition
     }
 
+    /// The item does not exist.
+    pub(super) fn is_new() -> Self {
+        Self { expression: "attribute_not_exists(subject)", names: HashMap::new(), values: Item::new() }
+    }
+
     /// The item has this version.
     pub(super) fn version_unchanged(version: u64) -> Self {
         Self {
@@ -152,6 +157,40 @@ impl WriteCondition {
             names: [("#version".to_owned(), "version".to_owned())].into(),
             values: [(":version".to_owned(), Value::N(version.to_string()))].into(),
         }
+    }
+}
+
+/// An update that writes an item and leaves attributes of other versions of tellonce as they are.
+pub(super) struct ItemUpdate {
+    pub(super) key: Item,
+    pub(super) expression: String,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: Item,
+}
+
+impl ItemUpdate {
+    /// Sets the attributes of the item, and removes the optional ones that it lacks. The names and
+    /// values of the condition are added.
+    pub(super) fn of_item(item: Item, optional: &[&str], condition: &WriteCondition) -> Self {
+        let (mut names, mut values, mut key) = (condition.names.clone(), condition.values.clone(), Item::new());
+        let mut expression = String::from("SET ");
+        let missing: Vec<&str> = optional.iter().copied().filter(|name| !item.contains_key(*name)).collect();
+        for (number, (name, value)) in item.into_iter().enumerate() {
+            if matches!(name.as_str(), "subject" | "stage") {
+                key.insert(name, value);
+                continue;
+            }
+            let comma = if expression.len() > "SET ".len() { ", " } else { "" };
+            expression = format!("{expression}{comma}#set{number} = :set{number}");
+            names.insert(format!("#set{number}"), name);
+            values.insert(format!(":set{number}"), value);
+        }
+        for (number, name) in missing.into_iter().enumerate() {
+            let clause = if number == 0 { " REMOVE" } else { "," };
+            expression = format!("{expression}{clause} #remove{number}");
+            names.insert(format!("#remove{number}"), name.to_owned());
+        }
+        Self { key, expression, names, values }
     }
 }
 
@@ -255,28 +294,39 @@ impl Ledger {
         after: &Appointment,
     ) -> Result<SaveOutcome<Appointment>, LedgerError> {
         let item = self.header_to_item(after);
-        let mut put = self
-            .db
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item.clone()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        put = match before {
-            None => put.condition_expression("attribute_not_exists(subject)"),
-            Some(before) => {
-                let condition = WriteCondition::version_unchanged(before.version);
-                put.condition_expression(condition.expression)
-                    .set_expression_attribute_names(Some(condition.names))
-                    .set_expression_attribute_values(Some(condition.values))
-            }
+        let condition = match before {
+            None => WriteCondition::is_new(),
+            Some(before) => WriteCondition::version_unchanged(before.version),
         };
-        match find_conflicting_item(put.send().await)? {
-            None => Ok(SaveOutcome::Saved),
-            // The same header: the response to an earlier write was lost.
-            Some(now) if now == item => Ok(SaveOutcome::Saved),
-            Some(now) if now.is_empty() => Ok(SaveOutcome::Gone),
-            Some(now) => Ok(SaveOutcome::Overtaken(Box::new(appointment_header::from_item(&now)?))),
+        let ItemUpdate { key, expression, names, values } =
+            ItemUpdate::of_item(item.clone(), &appointment_header::OPTIONAL_ATTRIBUTES, &condition);
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            .update_expression(expression)
+            .condition_expression(condition.expression)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let now = match update.send().await {
+            Ok(_) => return Ok(SaveOutcome::Saved),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    refused.item().cloned().unwrap_or_default()
+                }
+                _ => return Err(LedgerError::Update(Box::new(error))),
+            },
+        };
+        if now.is_empty() {
+            return Ok(SaveOutcome::Gone);
         }
+        // The same header: the response to an earlier write was lost.
+        if item.iter().all(|(name, value)| now.get(name) == Some(value)) {
+            return Ok(SaveOutcome::Saved);
+        }
+        Ok(SaveOutcome::Overtaken(Box::new(appointment_header::from_item(&now)?)))
     }
 
     /// The item of a header. Its retention begins when the appointment starts.

@@ -91,6 +91,8 @@ pub enum RowChange {
     StatusReported {
         /// The message's id on the line.
         message_id: String,
+        /// The provider's id of its conversation, if it was reported.
+        conversation_id: Option<String>,
         /// What was reported.
         delivery_status: DeliveryStatus,
         /// When.
@@ -219,8 +221,10 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
             next.reason = Some(reason.clone());
         }
         RowChange::Expire { owner } => return expire_row(row, next, owner.as_ref()),
-        RowChange::StatusReported { message_id, delivery_status, at } => {
-            return apply_status_report(row, message_id, *delivery_status, *at, now);
+        RowChange::StatusReported { message_id, conversation_id, delivery_status, at } => {
+            let mut next = apply_status_report(row, message_id, *delivery_status, *at, now)?;
+            next.conversation_id = next.conversation_id.or_else(|| conversation_id.clone());
+            return Ok(next);
         }
     }
     Ok(next)
@@ -325,7 +329,7 @@ fn ask_human(mut row: LedgerRow, reason: &str) -> LedgerRow {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use jiff::SignedDuration;
     use proptest::prelude::*;
 
@@ -345,7 +349,7 @@ mod tests {
         (0..3u8).prop_map(|number| ClaimOwner(format!("owner {number}")))
     }
 
-    fn any_change() -> impl Strategy<Value = RowChange> {
+    pub(in crate::ledger) fn any_change() -> impl Strategy<Value = RowChange> {
         let reason = || "[a-z ]{0,8}";
         prop_oneof![
             3 => (any_owner(), 0..2000i64).prop_map(|(owner, lease)| RowChange::Claim { owner, lease_until: at_second(lease) }),
@@ -363,7 +367,7 @@ mod tests {
             1 => prop::option::of(any_owner()).prop_map(|owner| RowChange::Expire { owner }),
             1 => (prop::sample::select(&["sent", "delivered", "read", "failed"][..]), "[ab]", 0..2000i64).prop_map(
                 |(word, message_id, when)| {
-                    RowChange::StatusReported { message_id, delivery_status: DeliveryStatus::from_status(word).unwrap(), at: at_second(when) }
+                    RowChange::StatusReported { message_id, conversation_id: None, delivery_status: DeliveryStatus::from_status(word).unwrap(), at: at_second(when) }
                 }
             ),
         ]

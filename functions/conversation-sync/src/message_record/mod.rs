@@ -1,8 +1,9 @@
 //! What a line reported about one of its messages, and which ledger row the message has.
 //!
-//! Statuses and the message itself arrive in any order, and the ledger row may be written after all
-//! of them. [`MessageRecord`] holds what is known; the order makes no difference. [`find_match`]
-//! runs again until it finds the row.
+//! A message whose ledger row has its id needs no record: the row holds what is reported. For all
+//! others, statuses and the message itself arrive in any order, and the ledger row may be written
+//! after all of them. [`MessageRecord`] holds what is known; the order makes no difference.
+//! [`find_match`] runs again until it finds the row.
 //!
 //! The provider does not publish what the response to a send contains, nor how a status names the
 //! message. So the id of that response is compared first. If it does not match, a row counts that
@@ -175,8 +176,10 @@ impl MessageRecord {
             });
         }
         self.lid = self.lid.take().or_else(|| message.lid.as_ref().map(Lid::address));
-        if message.direction == MessageDirection::In {
-            self.link = LedgerLink::Foreign;
+        match message.direction {
+            MessageDirection::In => self.link = LedgerLink::Foreign,
+            // What the line shows was sent.
+            MessageDirection::Out => self.delivery_status = self.delivery_status.combine_with(DeliveryStatus::sent()),
         }
         self
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! acquire the lease ──► claim ──► (already there?) ──► call ──► settle ──► … ──► release the lease
-//!      1 write         1 write    1 call, in doubt     1–2      1 write
+//!      1 write         1 write    1 call, in doubt     1–2      1 write              1 write
 //! ```
 //!
 //! Flow: [`QueueWorker::work_queues`] works queues side by side. `queue_run` works the tasks of one
@@ -38,14 +38,18 @@ pub use run_budget::RunBudget;
 
 use crate::{
     api_client::RateLimiter,
-    queue_worker::queue_lease::{LeaseAttempt, QueueLease, RunEnd},
-    record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
-    task::{created_tasks::CreatedTasks, crm_queue_name, target_queue_name},
+    queue_worker::queue_lease::{LeaseAttempt, QueueLeases, RunEnd},
+    record_store::{ItemKey, RecordStore, RecordStoreError},
+    task::{
+        created_tasks::{CreatedTasks, NewTask},
+        crm_queue_name, target_queue_name,
+    },
 };
 
 /// Delivers tasks to CRMs and targets.
 pub struct QueueWorker {
     connections: DestinationConnections,
+    leases: QueueLeases,
     /// Every queue of the client, with the rate limiter of its calls.
     rate_limiters: BTreeMap<String, RateLimiter>,
 }
@@ -69,7 +73,9 @@ impl QueueWorker {
         };
         let rate_limiters =
             config.crms.iter().map(crm_rate_limiter).chain(config.targets.iter().map(target_rate_limiter)).collect();
-        Self { connections: DestinationConnections::from_environment(http, aws, store, ledger_table), rate_limiters }
+        let leases = QueueLeases::new(aws.dynamodb(), ledger_table.clone());
+        let connections = DestinationConnections::from_environment(http, aws, store, ledger_table);
+        Self { connections, leases, rate_limiters }
     }
 
     /// Every queue of the client.
@@ -98,7 +104,7 @@ impl QueueWorker {
         &self,
         dispatcher: &Dispatcher,
         queue: &str,
-        new_tasks: Vec<ItemKey>,
+        new_tasks: Vec<NewTask>,
         budget: &RunBudget<'_>,
     ) -> Result<(), RecordStoreError> {
         let Dispatcher { config, clock, .. } = dispatcher;
@@ -111,23 +117,16 @@ impl QueueWorker {
         let mut next = new_tasks;
         if budget.include_due_tasks {
             let due = self.connections.store.list_due(queue, clock.now(), TASKS_PER_QUERY).await?;
-            next.extend(due.into_iter().filter(|key| !next.contains(key)).collect::<Vec<_>>());
+            let is_new = |key: &ItemKey| next.iter().any(|task| task.key == *key);
+            let due: Vec<_> = due.into_iter().filter(|key| !is_new(key)).collect();
+            next.extend(due.into_iter().map(|key| NewTask { key, row: None }));
         }
         if next.is_empty() {
             return Ok(());
         }
-        let lease_key = ItemKey::for_state(queue);
         let now = clock.now();
-        let acquire = |before: Option<&QueueLease>| match QueueLease::acquire(
-            before,
-            budget.lease_owner(),
-            budget.invocation.lease_until(now),
-            now,
-        ) {
-            LeaseAttempt::Acquired(lease) => RecordUpdate::write(lease.clone(), LeaseAttempt::Acquired(lease)),
-            refused => RecordUpdate::keep(refused),
-        };
-        let lease = match self.connections.store.update_record(&lease_key, acquire).await? {
+        let (owner, lease_until) = (budget.lease_owner(), budget.invocation.lease_until(now));
+        let lease = match self.leases.acquire(queue, owner, lease_until, now).await? {
             LeaseAttempt::Acquired(lease) => lease,
             LeaseAttempt::Paused => {
                 telemetry::count_metric(&config.client, Metric::DestinationUnavailable, now);
@@ -144,13 +143,8 @@ impl QueueWorker {
         run.report_run_end(&run_end);
         let now = clock.now();
         let next_call_at = now + SignedDuration::try_from(rate_limiter.remaining_wait()).unwrap_or_default();
-        let release = |before: Option<&QueueLease>| match before
-            .and_then(|lease| lease.release(budget.lease_owner(), &run_end, next_call_at, now))
-        {
-            Some(released) => RecordUpdate::write(released, ()),
-            None => RecordUpdate::keep(()),
-        };
-        self.connections.store.update_record(&lease_key, release).await?;
+        let pause = lease.change_pause(&run_end, now);
+        self.leases.release(queue, owner, &pause, next_call_at, now).await?;
         result.map(drop)
     }
 }

@@ -1,14 +1,22 @@
 //! The lease of a queue: one CRM or target has one writer at a time.
 //!
-//! The invocation that acquires the queue's row ([`QueueLease::acquire`]) is the only one that
+//! The invocation that acquires the queue's row ([`QueueLeases::acquire`]) is the only one that
 //! calls its CRM or target until it releases the row or its lease ends. So two instances never
 //! create the same contact twice, calls keep the rate limit, and all instances pause a queue that
 //! fails. The tasks of the queue wait meanwhile; none is given up.
+//!
+//! A run costs two writes, whatever the number of its tasks: one update acquires the row if it is
+//! free and not paused, and one releases it. Attributes of other versions of tellonce stay.
 
+use aws_sdk_dynamodb::{
+    Client,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use tellonce_core::attributes::{Item, ItemReader, number_value, text_value, time_value};
 
-use crate::record_store::Persisted;
+use crate::record_store::{ItemKey, RecordStoreError};
 
 /// After this many failed calls in a row a queue is paused.
 const MAX_FAILURES_IN_A_ROW: u32 = 8;
@@ -24,21 +32,31 @@ const UNAUTHORIZED_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// How long an unused row is kept.
 const LEASE_ROW_RETENTION: SignedDuration = SignedDuration::from_hours(24 * 400);
 
-/// The row of a queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The lease of a queue, as its holder knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueLease {
-    /// The lease's owner, and when the lease ends.
-    pub holder: Option<(String, Timestamp)>,
-    /// No call before then: the destination failed, or asked to wait.
-    pub paused_until: Option<Timestamp>,
-    /// Why it is paused.
-    pub reason: Option<String>,
-    /// How often it was paused in a row.
+    /// How often the queue was paused in a row.
     pub pause_count: u32,
     /// When the rate limit allows the next call.
     pub next_call_at: Option<Timestamp>,
-    /// When the lease was last acquired or released.
-    pub last_used_at: Timestamp,
+}
+
+/// What the end of a run writes into the row of its queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PauseChange {
+    /// The pause stays as it was.
+    Keep,
+    /// The queue works.
+    End,
+    /// The queue is paused.
+    Pause {
+        /// No call before then.
+        until: Timestamp,
+        /// How often it was paused in a row.
+        count: u32,
+        /// Why, for operators.
+        reason: String,
+    },
 }
 
 /// How a run over a queue ended.
@@ -73,59 +91,131 @@ pub enum LeaseAttempt {
 }
 
 impl QueueLease {
-    /// Acquires the queue if it is free and not paused. `before` is its row.
-    pub fn acquire(before: Option<&Self>, owner: &str, lease_until: Timestamp, now: Timestamp) -> LeaseAttempt {
-        let mut next = before.cloned().unwrap_or(Self {
-            holder: None,
-            paused_until: None,
-            reason: None,
-            pause_count: 0,
-            next_call_at: None,
-            last_used_at: now,
-        });
-        if next.paused_until.is_some_and(|until| now < until) {
-            return LeaseAttempt::Paused;
-        }
-        if next.holder.as_ref().is_some_and(|(holder, until)| holder != owner && now < *until) {
-            return LeaseAttempt::Taken;
-        }
-        next.holder = Some((owner.to_owned(), lease_until));
-        next.last_used_at = now;
-        LeaseAttempt::Acquired(next)
-    }
-
-    /// Releases the queue; none if another owner holds it by now.
-    pub fn release(&self, owner: &str, run_end: &RunEnd, next_call_at: Timestamp, now: Timestamp) -> Option<Self> {
-        self.holder.as_ref().filter(|(holder, _)| holder == owner)?;
-        let mut next = Self { holder: None, next_call_at: Some(next_call_at), last_used_at: now, ..self.clone() };
+    /// What a run that ended this way means for the queue's pause.
+    pub fn change_pause(&self, run_end: &RunEnd, now: Timestamp) -> PauseChange {
         match run_end {
-            RunEnd::Idle => {}
-            RunEnd::Working => {
-                next.pause_count = 0;
-                next.paused_until = None;
-                next.reason = None;
-            }
+            RunEnd::Idle => PauseChange::Keep,
+            RunEnd::Working => PauseChange::End,
             RunEnd::Failing { worked_before, not_before, needs_credential, reason } => {
                 let pause_count = if *worked_before { 0 } else { self.pause_count };
                 let nth = usize::try_from(pause_count).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
                 let pause = if *needs_credential { UNAUTHORIZED_PAUSE } else { PAUSES[nth] };
-                next.pause_count = pause_count + 1;
-                next.paused_until = Some(not_before.unwrap_or(now + pause));
-                next.reason = Some(reason.clone());
+                PauseChange::Pause {
+                    until: not_before.unwrap_or(now + pause),
+                    count: pause_count + 1,
+                    reason: reason.clone(),
+                }
             }
         }
-        Some(next)
     }
 }
 
-impl Persisted for QueueLease {
-    fn due_in_queue(&self) -> Option<(String, Timestamp)> {
-        None
+/// The rows of all queues, in the ledger's table.
+#[derive(Debug, Clone)]
+pub struct QueueLeases {
+    db: Client,
+    table: String,
+}
+
+impl QueueLeases {
+    /// Uses the ledger's table.
+    pub fn new(db: Client, table: String) -> Self {
+        Self { db, table }
     }
 
-    fn expires_at(&self) -> Option<Timestamp> {
-        self.last_used_at.saturating_add(LEASE_ROW_RETENTION).ok()
+    /// Acquires a queue if it is free and not paused.
+    pub async fn acquire(
+        &self,
+        queue: &str,
+        owner: &str,
+        lease_until: Timestamp,
+        now: Timestamp,
+    ) -> Result<LeaseAttempt, RecordStoreError> {
+        let update = self
+            .update_row(queue, owner, now)
+            .update_expression("SET #owner = :owner, lease_until = :until, #ttl = :ttl")
+            .condition_expression(
+                "(attribute_not_exists(paused_until) OR paused_until <= :now) \
+                 AND (attribute_not_exists(#owner) OR #owner = :owner OR lease_until <= :now)",
+            )
+            .expression_attribute_values(":until", time_value(lease_until))
+            .expression_attribute_values(":now", time_value(now))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(written) => Ok(LeaseAttempt::Acquired(read_lease(written.attributes().unwrap_or(&Item::new())))),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(refused.item().map_or(LeaseAttempt::Taken, |row| explain_refusal(row, now)))
+                }
+                _ => Err(RecordStoreError::UpdateFailed(Box::new(error))),
+            },
+        }
     }
+
+    /// Releases a queue. Changes nothing if another owner holds it by now.
+    pub async fn release(
+        &self,
+        queue: &str,
+        owner: &str,
+        pause: &PauseChange,
+        next_call_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), RecordStoreError> {
+        let (set, remove) = match pause {
+            PauseChange::Keep => ("", ""),
+            PauseChange::End => ("", ", paused_until, reason, pause_count"),
+            PauseChange::Pause { .. } => (", paused_until = :paused, reason = :reason, pause_count = :count", ""),
+        };
+        let mut update = self
+            .update_row(queue, owner, now)
+            .update_expression(format!(
+                "SET next_call_at = :next, #ttl = :ttl{set} REMOVE #owner, lease_until{remove}"
+            ))
+            .condition_expression("#owner = :owner")
+            .expression_attribute_values(":next", time_value(next_call_at));
+        if let PauseChange::Pause { until, count, reason } = pause {
+            update = update
+                .expression_attribute_values(":paused", time_value(*until))
+                .expression_attribute_values(":count", number_value(*count))
+                .expression_attribute_values(":reason", text_value(reason.as_str()));
+        }
+        match update.send().await {
+            Ok(_) => Ok(()),
+            // The lease ended and another owner has it, or the response to this write was lost.
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(RecordStoreError::UpdateFailed(Box::new(error))),
+        }
+    }
+
+    fn update_row(&self, queue: &str, owner: &str, now: Timestamp) -> UpdateItemFluentBuilder {
+        let ItemKey { subject, stage } = ItemKey::for_state(queue);
+        let ttl = now.as_second() + LEASE_ROW_RETENTION.as_secs();
+        self.db
+            .update_item()
+            .table_name(&self.table)
+            .key("subject", text_value(subject))
+            .key("stage", text_value(stage))
+            .expression_attribute_names("#owner", "owner")
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":owner", text_value(owner))
+            .expression_attribute_values(":ttl", number_value(ttl))
+    }
+}
+
+fn read_lease(row: &Item) -> QueueLease {
+    let row = ItemReader(row);
+    QueueLease { pause_count: row.number("pause_count").unwrap_or(0), next_call_at: row.time("next_call_at") }
+}
+
+/// Why the row of a queue could not be acquired.
+fn explain_refusal(row: &Item, now: Timestamp) -> LeaseAttempt {
+    let is_paused = ItemReader(row).time("paused_until").is_some_and(|until| now < until);
+    if is_paused { LeaseAttempt::Paused } else { LeaseAttempt::Taken }
 }
 
 /// Counts failed calls in a row.
@@ -149,84 +239,42 @@ impl FailureStreak {
 mod tests {
     use super::*;
 
-    impl LeaseAttempt {
-        fn acquired(self) -> Option<QueueLease> {
-            match self {
-                Self::Acquired(lease) => Some(lease),
-                Self::Paused | Self::Taken => None,
-            }
-        }
-    }
-
     fn at_second(second: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
     }
 
-    fn failing_run() -> RunEnd {
-        RunEnd::Failing {
-            worked_before: false,
-            not_before: None,
-            needs_credential: false,
-            reason: "no response".into(),
-        }
+    fn failing_run(worked_before: bool, not_before: Option<Timestamp>) -> RunEnd {
+        RunEnd::Failing { worked_before, not_before, needs_credential: false, reason: "no response".into() }
     }
 
-    #[test]
-    fn a_queue_has_one_writer_until_it_releases_the_lease_or_dies() {
-        let held = QueueLease::acquire(None, "a", at_second(60), at_second(0)).acquired().unwrap();
-        assert_eq!(QueueLease::acquire(Some(&held), "b", at_second(70), at_second(10)), LeaseAttempt::Taken);
-        assert!(
-            QueueLease::acquire(Some(&held), "a", at_second(70), at_second(10)).acquired().is_some(),
-            "its own lease"
-        );
-        assert!(
-            QueueLease::acquire(Some(&held), "b", at_second(120), at_second(60)).acquired().is_some(),
-            "the owner died"
-        );
-        let taken = QueueLease::acquire(Some(&held), "b", at_second(120), at_second(60)).acquired().unwrap();
-        assert_eq!(
-            taken.release("a", &RunEnd::Working, at_second(61), at_second(61)),
-            None,
-            "a former owner changes nothing"
-        );
-        let free = held.release("a", &RunEnd::Working, at_second(3), at_second(2)).unwrap();
-        assert!(
-            free.next_call_at == Some(at_second(3))
-                && QueueLease::acquire(Some(&free), "b", at_second(70), at_second(2)).acquired().is_some()
-        );
+    fn pause_after(lease: &QueueLease, run_end: &RunEnd, now: Timestamp) -> (i64, u32) {
+        match lease.change_pause(run_end, now) {
+            PauseChange::Pause { until, count, .. } => (until.duration_since(now).as_secs(), count),
+            PauseChange::Keep | PauseChange::End => panic!("the queue is not paused"),
+        }
     }
 
     #[test]
     fn a_failing_queue_is_paused_longer_each_time_until_it_works() {
-        let mut lease = QueueLease::acquire(None, "a", at_second(60), at_second(0)).acquired().unwrap();
-        let mut now = at_second(0);
+        let now = at_second(0);
+        let mut lease = QueueLease::default();
         let mut pauses = Vec::new();
         for _ in 0..6 {
-            lease = lease.release("a", &failing_run(), now, now).unwrap();
-            let until = lease.paused_until.unwrap();
-            pauses.push(until.duration_since(now).as_secs());
-            assert_eq!(QueueLease::acquire(Some(&lease), "a", now, now), LeaseAttempt::Paused);
-            now = until;
-            lease =
-                QueueLease::acquire(Some(&lease), "a", now + SignedDuration::from_secs(60), now).acquired().unwrap();
+            let (seconds, count) = pause_after(&lease, &failing_run(false, None), now);
+            pauses.push(seconds);
+            lease.pause_count = count;
         }
         assert_eq!(pauses, [50, 120, 300, 600, 600, 600]);
-        let with_time = RunEnd::Failing {
-            worked_before: false,
-            not_before: Some(now + SignedDuration::from_secs(7)),
-            needs_credential: false,
-            reason: String::new(),
-        };
-        assert_eq!(
-            lease.release("a", &with_time, now, now).unwrap().paused_until,
-            Some(now + SignedDuration::from_secs(7))
-        );
-        let RunEnd::Failing { not_before: until, needs_credential: unauthorized, reason, .. } = failing_run() else {
-            panic!()
-        };
-        let again = RunEnd::Failing { worked_before: true, not_before: until, needs_credential: unauthorized, reason };
-        assert_eq!(lease.release("a", &again, now, now).unwrap().paused_until, Some(now + PAUSES[0]));
-        let works = lease.release("a", &RunEnd::Working, now, now).unwrap();
-        assert_eq!((works.pause_count, works.paused_until), (0, None));
+        assert_eq!(pause_after(&lease, &failing_run(false, Some(at_second(7))), now), (7, 7), "as the system asked");
+        assert_eq!(pause_after(&lease, &failing_run(true, None), now), (50, 1), "it worked in this run");
+        assert_eq!(lease.change_pause(&RunEnd::Working, now), PauseChange::End);
+        assert_eq!(lease.change_pause(&RunEnd::Idle, now), PauseChange::Keep);
+    }
+
+    #[test]
+    fn a_refused_lease_is_paused_only_while_the_pause_lasts() {
+        let row = Item::from([("paused_until".to_owned(), time_value(at_second(60)))]);
+        assert_eq!(explain_refusal(&row, at_second(59)), LeaseAttempt::Paused);
+        assert_eq!(explain_refusal(&row, at_second(60)), LeaseAttempt::Taken);
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     queue_worker::queue_lease::{FailureStreak, RunEnd},
     record_store::{ItemKey, RecordStoreError, StoredRecord},
     target::TargetClient,
-    task::{AttemptOutcome, QueueTask, TaskContent, TaskState},
+    task::{AttemptOutcome, QueueTask, TaskContent, TaskState, created_tasks::NewTask},
 };
 
 /// The most due tasks of one query.
@@ -81,7 +81,7 @@ impl QueueRun<'_> {
     /// Works tasks one after the other until none is due.
     pub(super) async fn work_tasks(
         &self,
-        mut keys: Vec<ItemKey>,
+        mut tasks: Vec<NewTask>,
         budget: &RunBudget<'_>,
     ) -> Result<RunEnd, RecordStoreError> {
         let credential = match self.load_credential().await {
@@ -91,12 +91,12 @@ impl QueueRun<'_> {
         let mut run = RunProgress { credential, run_end: RunEnd::Idle, streak: FailureStreak::default() };
         loop {
             let mut has_progress = false;
-            for key in keys {
+            for NewTask { key, row } in tasks {
                 if !budget.has_time() {
                     return Ok(run.run_end);
                 }
                 // A row that fails does not stop the others.
-                let attempt = match catch_failure(self.work_task(&key, &run.credential, budget)).await {
+                let attempt = match catch_failure(self.work_task(&key, row, &run.credential, budget)).await {
                     Ok(attempt) => attempt,
                     Err(failure) => {
                         tracing::error!(task.id = %key, "could not work task {key}: {failure}");
@@ -121,8 +121,9 @@ impl QueueRun<'_> {
             if !budget.include_due_tasks || !has_progress {
                 return Ok(run.run_end);
             }
-            keys = self.connections.store.list_due(self.queue, self.current_time(), TASKS_PER_QUERY).await?;
-            if keys.is_empty() {
+            let due = self.connections.store.list_due(self.queue, self.current_time(), TASKS_PER_QUERY).await?;
+            tasks = due.into_iter().map(|key| NewTask { key, row: None }).collect();
+            if tasks.is_empty() {
                 return Ok(run.run_end);
             }
         }
@@ -170,11 +171,17 @@ impl QueueRun<'_> {
     async fn work_task(
         &self,
         key: &ItemKey,
+        row: Option<StoredRecord<QueueTask>>,
         credential: &RunCredential,
         budget: &RunBudget<'_>,
     ) -> Result<TaskAttempt, RecordStoreError> {
         let store = &self.connections.store;
-        let Some(before) = store.get_record::<QueueTask>(key).await? else { return Ok(TaskAttempt::NotAttempted) };
+        // A new task's row is known. If it has changed since, the claim fails.
+        let before = match row {
+            Some(row) => Some(row),
+            None => store.get_record::<QueueTask>(key).await?,
+        };
+        let Some(before) = before else { return Ok(TaskAttempt::NotAttempted) };
         let now = self.current_time();
         let Ok(claimed) = before.value.claim(budget.lease_owner(), budget.invocation.lease_until(now), now) else {
             return Ok(TaskAttempt::NotAttempted);

@@ -3,18 +3,23 @@
 //! Every write names the version that it read. If two writers change a row at the same time, the
 //! slower one repeats its change on the newer value ([`RecordStore::update_record`]). Rows that
 //! wait for a time are in the table's `due` index, under the name of a queue.
+//!
+//! Another version of tellonce may work on the same rows. A write keeps the attributes and the JSON
+//! members that this version does not know. A row that this version cannot read stays as it is.
 
 pub(crate) mod e164;
 
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{get_item::GetItemError, put_item::PutItemError, query::QueryError},
+    operation::{get_item::GetItemError, put_item::PutItemError, query::QueryError, update_item::UpdateItemError},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 use tellonce_core::{
-    attributes::{Item, ItemReader, ItemWriter, number_value, text_value, time_value},
+    attributes::{
+        Item, ItemReader, ItemWriter, UnknownAttributes, number_value, replace_document, text_value, time_value,
+    },
     client_config::ClientConfig,
     fault::{ClassifyFault, Fault},
 };
@@ -34,9 +39,15 @@ pub enum RecordStoreError {
     /// A row could not be written.
     #[error("could not write a row of the ledger table")]
     PutFailed(#[source] Box<SdkError<PutItemError>>),
+    /// A row could not be updated.
+    #[error("could not update a row of the ledger table")]
+    UpdateFailed(#[source] Box<SdkError<UpdateItemError>>),
     /// Others kept writing the same row.
     #[error("could not update row {0}: too many conflicting writes")]
     TooManyConflicts(ItemKey),
+    /// A newer version of tellonce wrote the row, and only that version can read it.
+    #[error("row {0} was written by a newer version of tellonce")]
+    NewerVersion(ItemKey),
     /// The row's JSON does not parse. The parser's own message could quote the row.
     #[error("row {key} is damaged at column {column} of its `record`")]
     DamagedRow {
@@ -52,10 +63,25 @@ impl ClassifyFault for RecordStoreError {
         match self {
             // The table will reject the same item next time, too.
             Self::PutFailed(error) if is_validation_error(error) => Fault::Permanent,
-            Self::GetFailed(_) | Self::QueryFailed(_) | Self::PutFailed(_) | Self::TooManyConflicts(_) => {
-                Fault::Transient
-            }
+            // The deployment ends, or the newer version returns.
+            Self::NewerVersion(_) => Fault::Transient,
+            Self::GetFailed(_)
+            | Self::QueryFailed(_)
+            | Self::PutFailed(_)
+            | Self::UpdateFailed(_)
+            | Self::TooManyConflicts(_) => Fault::Transient,
             Self::DamagedRow { .. } => Fault::Permanent,
+        }
+    }
+}
+
+impl RecordStoreError {
+    /// The error of a row's JSON. A row that is JSON was written by another version.
+    fn of_json(key: &ItemKey, error: &serde_json::Error) -> Self {
+        if error.is_data() {
+            Self::NewerVersion(key.clone())
+        } else {
+            Self::DamagedRow { key: key.clone(), column: error.column() }
         }
     }
 }
@@ -91,12 +117,40 @@ impl std::fmt::Display for ItemKey {
     }
 }
 
+/// The attributes of a row. The version has a name of its own: the index of due rows carries the
+/// `version` of appointments, and would be written with every change of a row.
+const ATTRIBUTES: [&str; 7] = ["subject", "stage", "record_version", "record", "ttl", "due_queue", "due_at"];
+const VERSION: &str = ATTRIBUTES[2];
+const RECORD: &str = ATTRIBUTES[3];
+
 /// A row that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord<T> {
     /// The value.
     pub value: T,
     version: u64,
+    unknown_attributes: UnknownAttributes,
+}
+
+impl<T: Persisted> StoredRecord<T> {
+    /// Reads the item of a row.
+    pub fn from_item(key: &ItemKey, item: &Item) -> Result<Self, RecordStoreError> {
+        let unknown_attributes = UnknownAttributes::of_item(item, &ATTRIBUTES);
+        let item = ItemReader(item);
+        let text = item.text(RECORD).unwrap_or_default();
+        let value = serde_json::from_str(text).map_err(|error| RecordStoreError::of_json(key, &error))?;
+        Ok(Self {
+            unknown_attributes: unknown_attributes.with_document(RECORD, text, &value),
+            version: item.number(VERSION).unwrap_or_default(),
+            value,
+        })
+    }
+
+    /// The JSON of the value that replaces this one.
+    fn replace_value(&self, after: &T) -> serde_json::Result<String> {
+        let text = self.unknown_attributes.document(RECORD);
+        replace_document(after, text.map(|text| (text, &self.value)))
+    }
 }
 
 /// A value that is stored as a row.
@@ -162,7 +216,7 @@ impl RecordStore {
         let get = self.db.get_item().table_name(&self.table).consistent_read(true);
         let get = get.key("subject", text_value(key.subject.as_str())).key("stage", text_value(key.stage.as_str()));
         let item = get.send().await.map_err(|error| RecordStoreError::GetFailed(Box::new(error)))?.item;
-        item.as_ref().map(|item| parse_record(key, item)).transpose()
+        item.as_ref().map(|item| StoredRecord::from_item(key, item)).transpose()
     }
 
     /// Writes a row if it is still the one that was read. Returns the new row, or none if another
@@ -173,14 +227,17 @@ impl RecordStore {
         value: T,
         before: Option<&StoredRecord<T>>,
     ) -> Result<Option<StoredRecord<T>>, RecordStoreError> {
-        let record = serde_json::to_string(&value)
-            .map_err(|error| RecordStoreError::DamagedRow { key: key.clone(), column: error.column() })?;
+        let record = match before {
+            None => serde_json::to_string(&value),
+            Some(before) => before.replace_value(&value),
+        };
+        let record = record.map_err(|error| RecordStoreError::of_json(key, &error))?;
         let version = before.map_or(1, |before| before.version + 1);
-        let mut item = ItemWriter::with_capacity(7);
+        let mut item = ItemWriter::with_capacity(ATTRIBUTES.len());
         item.text("subject", key.subject.as_str());
         item.text("stage", key.stage.as_str());
-        item.number("version", version);
-        item.text("record", record);
+        item.number(VERSION, version);
+        item.text(RECORD, record);
         if let Some(at) = value.expires_at() {
             item.number("ttl", at.as_second());
         }
@@ -188,13 +245,17 @@ impl RecordStore {
             item.text("due_queue", queue);
             item.time("due_at", at);
         }
+        let before_attributes = before.map(|before| &before.unknown_attributes);
+        if let Some(unknown) = before_attributes {
+            unknown.add_to(&mut item);
+        }
         let item = item.into_item();
         let mut put = self.db.put_item().table_name(&self.table).set_item(Some(item.clone()));
         put = match before {
             None => put.condition_expression("attribute_not_exists(subject)"),
             Some(before) => put
                 .condition_expression("#version = :version")
-                .expression_attribute_names("#version", "version")
+                .expression_attribute_names("#version", VERSION)
                 .expression_attribute_values(":version", number_value(before.version)),
         };
         put = put.return_values_on_condition_check_failure(
@@ -205,14 +266,24 @@ impl RecordStore {
             Err(error) => match error.as_service_error() {
                 // The SDK repeats a write whose response was lost. The existing row may be ours.
                 Some(PutItemError::ConditionalCheckFailedException(conflict)) => {
-                    conflict.item().is_some_and(|existing| {
-                        ["version", "record"].into_iter().all(|name| existing.get(name) == item.get(name))
-                    })
+                    conflict
+                        .item()
+                        .is_some_and(|existing| [VERSION, RECORD].iter().all(|name| existing.get(*name) == item.get(*name)))
                 }
                 _ => return Err(RecordStoreError::PutFailed(Box::new(error))),
             },
         };
-        Ok(written.then_some(StoredRecord { value, version }))
+        if !written {
+            return Ok(None);
+        }
+        let unknown_attributes = UnknownAttributes::of_item(&item, &ATTRIBUTES);
+        let text = ItemReader(&item).text(RECORD).unwrap_or_default();
+        let unknown_attributes = match before_attributes {
+            // Only a row that had such members can still have them.
+            Some(before) if !before.is_empty() => unknown_attributes.with_document(RECORD, text, &value),
+            _ => unknown_attributes,
+        };
+        Ok(Some(StoredRecord { value, version, unknown_attributes }))
     }
 
     /// Changes a row, and repeats the change if another writer was faster. `change` may run several
@@ -257,9 +328,63 @@ impl RecordStore {
     }
 }
 
-fn parse_record<T: Persisted>(key: &ItemKey, item: &Item) -> Result<StoredRecord<T>, RecordStoreError> {
-    let item = ItemReader(item);
-    let value = serde_json::from_str(item.text("record").unwrap_or_default())
-        .map_err(|error| RecordStoreError::DamagedRow { key: key.clone(), column: error.column() })?;
-    Ok(StoredRecord { value, version: item.number("version").unwrap_or_default() })
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Parcel {
+        state: ParcelState,
+        address: Address,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum ParcelState {
+        Packed,
+        Sent,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Address {
+        city: String,
+    }
+
+    impl Persisted for Parcel {
+        fn due_in_queue(&self) -> Option<(String, Timestamp)> {
+            None
+        }
+
+        fn expires_at(&self) -> Option<Timestamp> {
+            None
+        }
+    }
+
+    fn read_parcel(record: &str) -> Result<StoredRecord<Parcel>, RecordStoreError> {
+        let mut item = ItemWriter::default();
+        item.text(RECORD, record);
+        item.number(VERSION, 3);
+        item.text("tomorrow", "a");
+        StoredRecord::from_item(&ItemKey::new("a", "b"), &item.into_item())
+    }
+
+    #[test]
+    fn a_row_keeps_what_another_version_stored_in_it_and_an_unknown_word_is_not_damage() {
+        let stored = read_parcel(r#"{"state":"packed","address":{"city":"Haifa","floor":2},"colour":"red"}"#).unwrap();
+        let address = Address { city: "Jaffa".into() };
+        let written = stored.replace_value(&Parcel { state: ParcelState::Sent, address }).unwrap();
+        let written: serde_json::Value = serde_json::from_str(&written).unwrap();
+        let expected =
+            serde_json::json!({"state": "sent", "address": {"city": "Jaffa", "floor": 2}, "colour": "red"});
+        assert_eq!(written, expected);
+        assert!(stored.version == 3 && !stored.unknown_attributes.is_empty());
+        for (record, fault) in [
+            (r#"{"state":"parked","address":{"city":"Haifa"}}"#, Fault::Transient),
+            (r#"{"state":"packed","address""#, Fault::Permanent),
+        ] {
+            assert_eq!(read_parcel(record).map(drop).unwrap_err().fault(), fault, "{record}");
+        }
+    }
 }

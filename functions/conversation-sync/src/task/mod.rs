@@ -43,7 +43,11 @@ pub struct QueueTask {
     pub may_have_arrived: bool,
     /// The owner of the claim.
     pub owner: Option<String>,
-    /// The time of the next attempt, or the end of the claim.
+    /// When the claim ends.
+    #[serde(default)]
+    pub lease_until: Option<Timestamp>,
+    /// The time of the next attempt. A claim leaves it as it is: the index of due rows is written
+    /// only when a task waits for another time.
     pub due_at: Option<Timestamp>,
     /// Why it is in this state, for operators.
     pub reason: Option<String>,
@@ -115,6 +119,7 @@ impl QueueTask {
             attempts: 0,
             may_have_arrived: false,
             owner: None,
+            lease_until: None,
             due_at: Some(now),
             reason: None,
             external_id: None,
@@ -125,7 +130,8 @@ impl QueueTask {
 
     /// Claims the task until the lease ends.
     pub fn claim(&self, owner: &str, lease_until: Timestamp, now: Timestamp) -> Result<Self, TaskUnavailable> {
-        if self.due_at.is_none_or(|due| now < due) {
+        let is_claimed = self.lease_until.is_some_and(|lease| now < lease);
+        if is_claimed || self.due_at.is_none_or(|due| now < due) {
             return Err(TaskUnavailable);
         }
         Ok(Self {
@@ -134,7 +140,7 @@ impl QueueTask {
             // The former owner died, perhaps after its call.
             may_have_arrived: self.may_have_arrived || self.state == TaskState::Claimed,
             owner: Some(owner.to_owned()),
-            due_at: Some(lease_until),
+            lease_until: Some(lease_until),
             ..self.clone()
         })
     }
@@ -144,7 +150,7 @@ impl QueueTask {
         if self.state != TaskState::Claimed || self.owner.as_deref() != Some(owner) {
             return Err(TaskUnavailable);
         }
-        let mut next = Self { owner: None, due_at: None, reason: None, ..self.clone() };
+        let mut next = Self { owner: None, lease_until: None, due_at: None, reason: None, ..self.clone() };
         match outcome {
             AttemptOutcome::Done(external_id) => {
                 next.state = TaskState::Done;
@@ -302,7 +308,8 @@ mod tests {
                 prop_assert!(task.due_at.is_some(), "a task in {:?} was changed", task.state);
                 match what {
                     None => {
-                        prop_assert!(task.due_at.unwrap() <= at_second(now), "a running claim was taken over");
+                        prop_assert!(task.lease_until.is_none_or(|lease| lease <= at_second(now)), "a running claim was taken over");
+                        prop_assert_eq!(next.due_in_queue(), task.due_in_queue(), "a claim writes the index");
                         may_be_there |= task.state == TaskState::Claimed;
                         prop_assert!(next.may_have_arrived == may_be_there, "the next owner would not check first");
                     }
