@@ -5,8 +5,8 @@
 //! Source: docs.aws.amazon.com, "Configuring partial batch response with DynamoDB and Lambda".
 //!
 //! Promises: a record that cannot be processed is recorded with its reason, counts as done, and
-//! never blocks the records behind it. Does **not** make processing idempotent: the ledger's claims
-//! do.
+//! never blocks the records behind it. A heartbeat is recorded and not processed as a delivery.
+//! Does **not** make processing idempotent: the ledger's claims do.
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use crate::{
     clock::Clock,
     fault::{ClassifyFault, Fault, catch_panic, error_chain},
+    heartbeat::{self, HeartbeatReceipts},
     inbox::{DeliveryOutcome, Inbox, InboxError, InboxItem},
     telemetry::{self, Metric},
 };
@@ -76,6 +77,8 @@ impl BatchFailures {
 pub struct BatchProcessor<'a> {
     /// The inbox of the deliveries and their outcomes.
     pub inbox: &'a Inbox,
+    /// The receipts of the inbox's heartbeats.
+    pub receipts: &'a HeartbeatReceipts,
     /// The client.
     pub client: &'a str,
     /// The source of the current time.
@@ -125,6 +128,10 @@ impl BatchProcessor<'_> {
         process: &impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
     ) -> bool {
         let Some(image) = &record.new_image else { return false };
+        if let Some(sent_at) = heartbeat::find_sent_at(image.get()) {
+            self.receipts.record_heartbeat(sent_at, self.clock.now()).await;
+            return false;
+        }
         let delivery = match InboxItem::from_image(image.get()) {
             Ok(delivery) => delivery,
             // An item that does not parse has no place for an outcome, and a repeat would not help.
@@ -201,6 +208,7 @@ mod tests {
     use crate::{
         bootstrap::{AwsClients, build_http_client},
         fault::Panicked,
+        heartbeat::HeartbeatPath,
     };
 
     #[test]
@@ -221,10 +229,10 @@ mod tests {
         }}})
     }
 
-    #[tokio::test]
-    async fn a_record_that_panics_gets_an_outcome_and_stops_no_other_record() {
+    /// A fake database, the inbox in it, and its receipts.
+    async fn start_database() -> (FakeApi, Inbox, HeartbeatReceipts) {
         let fake_api = FakeApi::start().await.unwrap();
-        let (url, clock) = (fake_api.base_url().unwrap(), Clock::from_environment());
+        let url = fake_api.base_url().unwrap();
         let read = |name: &'static str| match name {
             "AWS_REGION" => Some("eu-west-1".to_owned()),
             "AWS_ENDPOINT_URL" => Some(url.clone()),
@@ -232,8 +240,34 @@ mod tests {
             _ => None,
         };
         let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
-        let inbox = Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30);
-        let batch = BatchProcessor { inbox: &inbox, client: "demo", clock: &clock };
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), "Ledger".to_owned(), HeartbeatPath::StoreInbox);
+        (fake_api, Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30), receipts)
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_is_recorded_and_a_failure_to_record_it_repeats_nothing() {
+        let ((fake_api, inbox, receipts), clock) = (start_database().await, Clock::from_environment());
+        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock };
+        let heartbeat = json!({"dynamodb": {"SequenceNumber": "1", "NewImage": {
+            "id": {"S": "heartbeat"}, "sent_at": {"N": "1796000000000"},
+        }}});
+        for status in ["200 OK", "400 Bad Request"] {
+            let event = serde_json::from_value(json!({ "Records": [heartbeat] })).unwrap();
+            let process = async |_: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> { panic!("no delivery") };
+            let reply = http_response(&format!("{status}\r\ncontent-type: application/x-amz-json-1.0"), "{}");
+            let (failures, written) =
+                tokio::join!(batch.process_batch(event, 1, || true, process), fake_api.reply_once(&reply));
+            assert_eq!(failures, BatchFailures::default());
+            let written = written.unwrap();
+            assert!(written.contains("UpdateItem") && written.contains("store-inbox"), "{written}");
+            assert!(written.contains("1796000000000"), "{written}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_panics_gets_an_outcome_and_stops_no_other_record() {
+        let ((fake_api, inbox, receipts), clock) = (start_database().await, Clock::from_environment());
+        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock };
         let event = serde_json::from_value(json!({"Records": [sample_record(1), sample_record(2)]})).unwrap();
         let seen = Mutex::new(Vec::new());
         let process = async |delivery: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> {

@@ -24,6 +24,7 @@ pub mod fault;
 pub mod feed;
 pub mod greeting;
 pub mod hash;
+pub mod heartbeat;
 pub mod http_body;
 pub mod inbox;
 pub mod json;

@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use tellonce_core::heartbeat::HEARTBEAT_ID;
 use tellonce_stack::template::SamTemplate;
 
 use crate::sources::{code_without_tests, package_folders, rust_files, workspace_root};
@@ -138,7 +139,7 @@ fn the_public_function_may_not_read_a_line_token() {
 fn sending_functions_cannot_read_webhook_secrets_or_each_other_s_credentials() {
     for (function, forbidden) in [
         ("OrderNotifier", ["webhooks/", "calendars/", "forms/", "BookingInbox", "LeadInbox"]),
-        ("ReminderScheduler", ["webhooks/", "stores/", "forms/", "StoreInbox", "LeadInbox"]),
+        ("ReminderScheduler", ["webhooks/", "stores/", "forms/", "dynamodb:Scan", "dynamodb:DeleteItem"]),
         ("LeadFirstTouch", ["webhooks/", "stores/", "calendars/", "StoreInbox", "BookingInbox"]),
     ] {
         let role = role_text(function);
@@ -151,6 +152,18 @@ fn sending_functions_cannot_read_webhook_secrets_or_each_other_s_credentials() {
     for function in ["ReminderScheduler", "LeadFirstTouch"] {
         assert!(role_text(function).contains("dynamodb:ConditionCheckItem"), "{function}");
     }
+}
+
+#[test]
+fn reminder_scheduler_may_put_heartbeats_into_inboxes_and_no_delivery() {
+    let role = role_text("ReminderScheduler");
+    let puts: Vec<&str> = role
+        .split("- Effect: Allow")
+        .filter(|statement| statement.contains("PutItem") && statement.contains("Inbox.Arn"))
+        .collect();
+    let [put] = puts.as_slice() else { panic!("{puts:?}") };
+    let condition = format!("ForAllValues:StringEquals: {{ \"dynamodb:LeadingKeys\": [{HEARTBEAT_ID}] }}");
+    assert!(put.contains(&condition), "{put}");
 }
 
 #[test]

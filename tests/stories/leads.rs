@@ -439,7 +439,7 @@ async fn a_greeting_of_a_new_person_costs_six_writes_and_one_read() {
 }
 
 /// A recorded body with its times moved to today.
-fn recorded_body_of_today(world: &World, file: &str) -> Vec<u8> {
+pub(crate) fn recorded_body_of_today(world: &World, file: &str) -> Vec<u8> {
     let today = world.now().strftime("%Y-%m-%dT").to_string();
     let body = recorded_body(file);
     // The recorded multipart body is UTF-8 too.
@@ -451,7 +451,7 @@ fn recorded_body_of_today(world: &World, file: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-fn meta_lead(world: &World, id: &str, phone: &str) -> tellonce_fakes::leads::FakeMetaLead {
+pub(crate) fn meta_lead(world: &World, id: &str, phone: &str) -> tellonce_fakes::leads::FakeMetaLead {
     let field = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
     tellonce_fakes::leads::FakeMetaLead {
         id: id.into(),

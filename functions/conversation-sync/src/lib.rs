@@ -54,6 +54,7 @@ use tellonce_core::{
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
     dispatch::{Dispatcher, Invocation},
+    heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
     telemetry,
 };
@@ -82,6 +83,8 @@ const EVENTBRIDGE_SOURCE: &str = "aws.events";
 struct ConversationSync {
     dispatcher: Dispatcher,
     inbox: Inbox,
+    receipts: HeartbeatReceipts,
+    minute_receipts: HeartbeatReceipts,
     store: RecordStore,
     ledger_table: String,
     queue_worker: QueueWorker,
@@ -123,6 +126,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
             })
         } else if serde_json::from_str::<ScheduleEvent>(payload).is_ok_and(|tick| tick.source == EVENTBRIDGE_SOURCE) {
             Box::pin(sync.run_scheduled(&invocation)).await?;
+            sync.minute_receipts.record_run(sync.dispatcher.clock.now()).await;
             SyncResponse::Scheduled
         } else {
             // An operator wrote it, perhaps with a typing error.
@@ -147,8 +151,20 @@ impl ConversationSync {
         let store = RecordStore::new(aws.dynamodb(), ledger_table.clone());
         let queue_worker =
             QueueWorker::from_environment(&config, http.clone(), &aws, store.clone(), ledger_table.clone());
+        let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
+        let receipts = new_receipts(HeartbeatPath::LineInbox);
+        let minute_receipts = new_receipts(HeartbeatPath::ConversationSyncMinute);
         let dispatcher = Dispatcher::from_environment(config, http, &aws, |_| BTreeSet::new()).await?;
-        Ok(Self { dispatcher, inbox, store, ledger_table, queue_worker, known_lids: KnownLids::default() })
+        Ok(Self {
+            dispatcher,
+            inbox,
+            receipts,
+            minute_receipts,
+            store,
+            ledger_table,
+            queue_worker,
+            known_lids: KnownLids::default(),
+        })
     }
 
     /// Processes a batch of line events, then delivers the alerts that it raised. Returns the
@@ -168,6 +184,7 @@ impl ConversationSync {
         };
         let batch = BatchProcessor {
             inbox: &self.inbox,
+            receipts: &self.receipts,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
         };
