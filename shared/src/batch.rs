@@ -6,7 +6,12 @@
 //!
 //! Promises: a record that cannot be processed is recorded with its reason, counts as done, and
 //! never blocks the records behind it. A heartbeat is recorded and not processed as a delivery.
-//! Does **not** make processing idempotent: the ledger's claims do.
+//!
+//! A batch ends before its invocation does. A call to a table that hangs ends after 8 s, with all
+//! its attempts ([`AwsTimeouts`](crate::bootstrap::AwsTimeouts)), and its record fails. A record is
+//! begun only if such a call would end in time, and is given up [`RESPONSE_TIME`] before the
+//! deadline. Lambda repeats both. Does **not** make processing idempotent: the ledger's claims
+//! do.
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -14,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, Deadline, RESPONSE_TIME},
     fault::{ClassifyFault, Fault, catch_panic, error_chain},
     heartbeat::{self, HeartbeatReceipts},
     inbox::{DeliveryOutcome, Inbox, InboxError, InboxItem},
@@ -83,6 +88,8 @@ pub struct BatchProcessor<'a> {
     pub client: &'a str,
     /// The source of the current time.
     pub clock: &'a Clock,
+    /// When the invocation must have ended.
+    pub deadline: Deadline,
 }
 
 impl BatchProcessor<'_> {
@@ -101,14 +108,8 @@ impl BatchProcessor<'_> {
         let (has_time, process) = (&has_time, &process);
         let each = event.records.into_iter().map(|record| async move {
             // Lambda repeats everything from the first failure on.
-            let retry = !has_time()
-                || catch_panic(self.process_record(&record.dynamodb, process)).await.unwrap_or_else(
-                    // It panicked outside `process`, so it has no place for an outcome.
-                    |panicked| {
-                        self.report_skipped(&record.dynamodb, &panicked);
-                        false
-                    },
-                );
+            let has_time = self.deadline.has_time_for_call() && has_time();
+            let retry = !has_time || self.process_in_time(&record.dynamodb, process).await;
             (retry, record.dynamodb)
         });
         let mut failures = BatchFailures::default();
@@ -119,6 +120,28 @@ impl BatchProcessor<'_> {
             }
         }
         failures
+    }
+
+    /// Processes one delivery until the time is up. Returns whether Lambda must repeat it.
+    async fn process_in_time<O: Into<DeliveryOutcome>, E: ClassifyFault>(
+        &self,
+        record: &StreamChange,
+        process: &impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
+    ) -> bool {
+        let work = catch_panic(self.process_record(record, process));
+        match self.deadline.run_until(RESPONSE_TIME, work).await {
+            Some(Ok(retry)) => retry,
+            // It panicked outside `process`, so it has no place for an outcome.
+            Some(Err(panicked)) => {
+                self.report_skipped(record, &panicked);
+                false
+            }
+            None => {
+                let number = &record.sequence_number;
+                tracing::error!(record.sequence_number = number, "gave up inbox record {number}: the time was up");
+                true
+            }
+        }
     }
 
     /// Processes one delivery. Returns whether Lambda must repeat it.
@@ -198,7 +221,10 @@ impl BatchProcessor<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{
+        sync::Mutex,
+        time::{Duration, Instant},
+    };
 
     use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
     use loopback::{FakeApi, http_response};
@@ -247,7 +273,8 @@ mod tests {
     #[tokio::test]
     async fn a_heartbeat_is_recorded_and_a_failure_to_record_it_repeats_nothing() {
         let ((fake_api, inbox, receipts), clock) = (start_database().await, Clock::from_environment());
-        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock };
+        let deadline = Deadline::from_now(Duration::from_mins(1));
+        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock, deadline };
         let heartbeat = json!({"dynamodb": {"SequenceNumber": "1", "NewImage": {
             "id": {"S": "heartbeat"}, "sent_at": {"N": "1796000000000"},
         }}});
@@ -267,7 +294,8 @@ mod tests {
     #[tokio::test]
     async fn a_record_that_panics_gets_an_outcome_and_stops_no_other_record() {
         let ((fake_api, inbox, receipts), clock) = (start_database().await, Clock::from_environment());
-        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock };
+        let deadline = Deadline::from_now(Duration::from_mins(1));
+        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock, deadline };
         let event = serde_json::from_value(json!({"Records": [sample_record(1), sample_record(2)]})).unwrap();
         let seen = Mutex::new(Vec::new());
         let process = async |delivery: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> {
@@ -282,5 +310,44 @@ mod tests {
         assert_eq!(*seen.lock().unwrap(), ["shop#d-1", "shop#d-2"]);
         let written = written.unwrap();
         assert!(written.contains("shop#d-1") && written.contains("failed") && written.contains("a bug in tellonce"));
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_hangs_returns_its_records_before_the_time_is_up() {
+        // No request is made: all records hang before one.
+        let read = |name: &'static str| Some(name.to_owned());
+        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let inbox = Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30);
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), "Ledger".to_owned(), HeartbeatPath::StoreInbox);
+        let clock = Clock::from_environment();
+        let begun = Instant::now();
+        let call = crate::bootstrap::AwsTimeouts::default().operation;
+        let deadline = Deadline::from_now(call + RESPONSE_TIME + Duration::from_millis(200));
+        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock, deadline };
+        let records: Vec<Value> = (1..=4).map(sample_record).collect();
+        let event = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let seen = Mutex::new(Vec::new());
+        let process = async |delivery: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> {
+            seen.lock().unwrap().push(delivery.id.clone());
+            tokio::time::sleep(if delivery.id == "shop#d-1" { Duration::from_millis(300) } else { Duration::ZERO })
+                .await;
+            Ok(None)
+        };
+        let failures = batch.process_batch(event, 1, || true, process).await;
+        // The first used up the time, so no other was begun.
+        let failed: Vec<&str> = failures.failed.iter().map(|item| &item.sequence_number[..]).collect();
+        assert_eq!((failed, seen.lock().unwrap().len()), (vec!["2", "3", "4"], 1));
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        let deadline = Deadline::from_now(RESPONSE_TIME + Duration::from_millis(50));
+        let batch = BatchProcessor { deadline, ..batch };
+        let record = StreamChange { sequence_number: "5".into(), new_image: None };
+        let image = sample_record(5)["dynamodb"]["NewImage"].to_string();
+        let record = StreamChange { new_image: Some(RawValue::from_string(image).unwrap()), ..record };
+        let hang = async |_: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> {
+            std::future::pending::<()>().await;
+            Ok(None)
+        };
+        assert!(batch.process_in_time(&record, &hang).await, "it is repeated");
+        assert!(!deadline.remaining().is_zero());
     }
 }

@@ -127,6 +127,29 @@ fn every_response_of_another_system_is_read_up_to_a_size() {
 }
 
 #[test]
+fn each_role_reads_the_secrets_of_its_function_in_both_layouts_and_no_others() {
+    for (resource, separate, by_role) in [
+        ("WebhookReceiverRole", &["webhooks"][..], &["webhooks"][..]),
+        ("OrderNotifierRole", &["lines", "stores"], &["lines", "apis"]),
+        ("ReminderSchedulerRole", &["calendars", "lines"], &["lines", "apis"]),
+        ("LeadFirstTouchRole", &["forms", "lines"], &["lines", "apis"]),
+        ("ConversationSyncRole", &["crms", "targets"], &["crms", "targets"]),
+        ("ConversationSyncAcknowledges", &["lines"], &["lines"]),
+    ] {
+        let text = resource_text(resource);
+        let mut granted: BTreeSet<&str> = BTreeSet::new();
+        for line in text.lines().filter(|line| line.contains("secretsmanager:${AWS::Region}")) {
+            granted.insert(line.split_once("secret:tellonce/${Client}/").unwrap().1.trim_end_matches('"'));
+        }
+        // Secrets Manager adds a hyphen and six random characters to a name. A star would also
+        // match the secrets of other names that begin so.
+        let separate = separate.iter().map(|kind| format!("{kind}/*"));
+        let expected: BTreeSet<String> = separate.chain(by_role.iter().map(|role| format!("{role}-??????"))).collect();
+        assert_eq!(granted, expected.iter().map(String::as_str).collect(), "{resource}");
+    }
+}
+
+#[test]
 fn the_public_function_may_not_read_a_line_token() {
     let role = role_text("WebhookReceiver");
     assert!(role.contains("webhooks/*"));
@@ -188,7 +211,11 @@ fn conversation_sync_reads_line_tokens_only_when_acknowledgements_are_on() {
 }
 
 fn role_text(function: &str) -> String {
+    resource_text(&format!("{function}Role"))
+}
+
+fn resource_text(resource: &str) -> String {
     let text = fs::read_to_string(workspace_root().join("template.yaml")).unwrap();
-    let role = text.split(&format!("\n  {function}Role:\n")).nth(1).unwrap();
-    role.split("Type: AWS::").take(2).collect()
+    let rest = text.split(&format!("\n  {resource}:\n")).nth(1).unwrap();
+    rest.split("Type: AWS::").take(2).collect()
 }

@@ -47,7 +47,7 @@ first_touch.useful_for = "12h"
 first_touch.text = { en = "Landed.", he = "נחתת." }
 "#;
 
-async fn start_world(rules: &str, setup: WorldSetup) -> World {
+pub(crate) async fn start_world(rules: &str, setup: WorldSetup) -> World {
     start_world_with_landing(rules, "", setup).await
 }
 
@@ -61,7 +61,7 @@ async fn start_world_with_landing(rules: &str, landing: &str, setup: WorldSetup)
 }
 
 /// A submission with consent.
-fn lead_post(form: &str, id: &str, phone: &str) -> WebhookPost {
+pub(crate) fn lead_post(form: &str, id: &str, phone: &str) -> WebhookPost {
     submission_post(form, &json!({ "leadId": id, "name": "Noa Levi", "phone": phone, "consent": true, "lang": "en" }))
 }
 

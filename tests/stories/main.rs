@@ -35,6 +35,8 @@ mod recipes;
 mod reference_pages;
 mod reminders;
 mod restarts;
+mod secrets;
+mod slow_systems;
 mod sources;
 mod storm;
 mod words;

@@ -291,6 +291,8 @@ pub(crate) struct WorldSetup {
     pub(crate) line_events: bool,
     /// Added to the secrets, by their names after `tellonce/story/`.
     pub(crate) extra_secrets: Vec<(&'static str, String)>,
+    /// Whether the values are stored by role.
+    pub(crate) secrets_by_role: bool,
 }
 
 impl World {
@@ -304,7 +306,8 @@ impl World {
         let quiet_hours =
             setup.quiet_hours.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
         let config = format!(
-            "{}\n{}\n{}",
+            "secrets = \"{}\"\n{}\n{}\n{}",
+            if setup.secrets_by_role { "by-role" } else { "separate" },
             quiet_hours.unwrap_or_default(),
             append_forms(&append_calendars(CLIENT_TOML)),
             setup.extra_toml

@@ -11,6 +11,8 @@
 //! - A number is greeted once in its form's window, however many leads share it at the same moment.
 //! - A form with too many leads greets none of them until an operator has checked them.
 //!
+//! Time: an invocation has 60 s. A batch ends in time as [`tellonce_core::batch`] says.
+//!
 //! Not covered: imports and second messages. See `docs/boundaries.md`.
 //!
 //! [`Dispatcher`]: tellonce_core::dispatch::Dispatcher
@@ -126,6 +128,7 @@ impl LeadFirstTouch {
             receipts: &self.receipts,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
+            deadline: invocation.deadline,
         };
         // Each send checks the remaining time.
         work.process_batch(

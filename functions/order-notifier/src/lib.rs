@@ -9,6 +9,8 @@
 //! - Every delivery leads to a message, waits in the ledger, or carries a reason.
 //! - A delivery that cannot be parsed never blocks later ones.
 //!
+//! Time: an invocation has 60 s. A batch ends in time as [`tellonce_core::batch`] says.
+//!
 //! Not covered: the order of deliveries. The ledger decides which messages are still true.
 
 mod amount;
@@ -96,6 +98,7 @@ impl OrderNotifier {
             receipts: &self.receipts,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
+            deadline: invocation.deadline,
         };
         // Each lookup and each send checks the remaining time.
         work.process_batch(event, 1, || true, async |entry| self.process_delivery(invocation, entry).await).await

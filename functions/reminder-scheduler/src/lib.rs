@@ -25,6 +25,10 @@
 //! - Messages go through the same claims as in every other function, so two concurrent sweeps are
 //!   safe.
 //!
+//! Time: an invocation has 75 s. A batch ends in time as [`tellonce_core::batch`] says. A feed is
+//! begun with at least 25 s left, a message of a sweep with more than 13 s. Both are given up 1 s
+//! before the deadline, so a table that hangs ends no process.
+//!
 //! Not covered: replies of customers. The client's team reads them.
 
 mod appointment_log;
@@ -222,6 +226,7 @@ impl ReminderScheduler {
             receipts: &self.receipts,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
+            deadline,
         };
         let has_time = || deadline.remaining() >= MIN_TIME_FOR_BOOKING;
         work.process_batch(event, 1, has_time, async |entry| self.process_delivery(entry, deadline).await).await

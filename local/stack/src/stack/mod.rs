@@ -101,7 +101,7 @@ impl LocalStack {
         let state = StateFolder::open(options.state.as_deref(), options.fresh)?;
         let clock = Arc::new(LocalClock::open(&state.file_path("clock"))?);
         let secrets_path = options.secrets.clone().unwrap_or_else(|| options.client.join("secrets.json"));
-        let secrets = Arc::new(FakeSecretsManager::read(&secrets_path, clock.clone())?);
+        let secrets = Arc::new(FakeSecretsManager::read(&secrets_path, client.secrets, clock.clone())?);
         let dynamo = Arc::new(EmbeddedDynamo::open(state.persistent_path("dynamo.db").as_deref(), clock.clone())?);
         dynamo.create_tables(&tables_with_read_streams(&template))?;
         let provider = start_fake_provider(&options, &state, &client, &secrets).await?;
