@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use tellonce_check::{CheckReport, Finding, NeededSecret, Severity, check_file, list_needed_secrets};
-use tellonce_core::client_config::ClientConfig;
+use tellonce_core::{client_config::ClientConfig, secret::SecretLayout};
 
 use crate::{
     command_output::CommandOutput,
@@ -97,13 +97,51 @@ fn find_missing_files(folder: &Path, config: Option<&ClientConfig>) -> Vec<(Path
 /// then in no shell history and in no file.
 fn list_secrets(config: &ClientConfig, text: &mut String) -> fmt::Result {
     let client = &config.client;
-    writeln!(text, "\nSecrets of `{client}`. Each command reads the value: paste it, press Enter, then Ctrl-D.\n")?;
-    for NeededSecret { name, description: what, .. } in list_needed_secrets(config) {
-        writeln!(text, "  # {what}")?;
-        writeln!(text, "  aws secretsmanager create-secret --name {name} --secret-string file:///dev/stdin\n")?;
-    }
     let put = "aws secretsmanager put-secret-value --secret-id NAME --secret-string file:///dev/stdin";
-    writeln!(text, "To change a value later: {put}\n")
+    let create =
+        |name: &str| format!("  aws secretsmanager create-secret --name {name} --secret-string file:///dev/stdin\n");
+    match config.secrets {
+        SecretLayout::Separate => {
+            writeln!(
+                text,
+                "\nSecrets of `{client}`. Each command reads the value: paste it, press Enter, then Ctrl-D.\n"
+            )?;
+            for NeededSecret { name, description: what, .. } in list_needed_secrets(config) {
+                writeln!(text, "  # {what}\n{}", create(&name))?;
+            }
+            writeln!(text, "To change a value later: {put}\n")
+        }
+        SecretLayout::ByRole => {
+            writeln!(
+                text,
+                "\nSecrets of `{client}`, one JSON object for each role. Each command reads the object: paste it, press \
+                 Enter, then Ctrl-D.\n"
+            )?;
+            for (secret, members) in group_by_role(config) {
+                for (member, what) in &members {
+                    writeln!(text, "  # \"{member}\": {what}")?;
+                }
+                let members: Vec<String> = members.iter().map(|(member, _)| format!("\"{member}\": \"…\"")).collect();
+                writeln!(text, "  # {{{}}}\n{}", members.join(", "), create(&secret))?;
+            }
+            writeln!(text, "To change a value later, store its whole object again: {put}\n")
+        }
+    }
+}
+
+/// The secrets of the roles, in the order in which an operator creates them, with their members and
+/// what to store in them.
+fn group_by_role(config: &ClientConfig) -> Vec<(String, Vec<(String, String)>)> {
+    let mut secrets: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    for NeededSecret { name, description, .. } in list_needed_secrets(config) {
+        let location = config.secrets.locate(&name);
+        let member = (location.member.unwrap_or_default(), description);
+        match secrets.iter_mut().find(|(secret, _)| *secret == location.secret) {
+            Some((_, members)) => members.push(member),
+            None => secrets.push((location.secret, vec![member])),
+        }
+    }
+    secrets
 }
 
 fn summarize_config(config: &ClientConfig) -> String {

@@ -15,6 +15,16 @@ fn the_demo_client_has_no_errors() {
 }
 
 #[test]
+fn secrets_by_role_are_listed_with_their_members() {
+    let text = std::fs::read_to_string(repository_root().join("clients/demo/client.toml")).unwrap();
+    let folder = copy_demo_client(&[("client.toml", &format!("secrets = \"by-role\"\n{text}"))]);
+    let run = run_tellonce(&["check", folder.path().to_str().unwrap()]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    let (_, listed) = run.stdout.split_once("\nSecrets of").unwrap();
+    insta::assert_snapshot!(listed.split("\nTo change").next().unwrap());
+}
+
+#[test]
 fn all_errors_of_a_broken_client_are_reported_at_once() {
     let run = run_tellonce(&["check", "cli/tests/clients/bakery"]);
     assert_eq!(run.code, 1);

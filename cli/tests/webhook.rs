@@ -226,6 +226,21 @@ fn the_secrets_may_come_from_standard_input() {
 }
 
 #[test]
+fn the_secrets_may_be_those_of_the_roles() {
+    let lines = serde_json::json!({ "main": TOKEN }).to_string();
+    let secrets =
+        serde_json::json!({ "tellonce/demo/lines": lines, "tellonce/demo/webhooks": { "main/line": SECRET } });
+    let client = format!("secrets = \"by-role\"\n{CLIENT}");
+    let folder = copy_demo_client(&[("client.toml", &client), ("secrets.json", "{}")]);
+    let arguments = build_arguments(&folder, "http://127.0.0.1:9", &["--secrets", "-", "--yes"]);
+    let output = run_tellonce_with_input(&arguments, &secrets.to_string());
+    let shown = format_output(&output, &folder, "http://127.0.0.1:9");
+    assert!(shown.contains("with the token in tellonce/demo/lines (member `main`)"), "{shown}");
+    assert!(shown.contains("(… stands for tellonce/demo/webhooks (member `main/line`))"), "{shown}");
+    assert!(output.stderr.contains("nothing was registered. Repeat the command"), "{shown}");
+}
+
+#[test]
 fn invalid_secrets_are_named_and_not_shown() {
     for (secrets, problem) in [
         ("{}", "`tellonce/demo/lines/main` is missing"),

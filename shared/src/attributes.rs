@@ -50,6 +50,14 @@ fn parse_value(value: &Json) -> Option<Value> {
     })
 }
 
+/// A number in `DynamoDB`'s JSON, as the records of a stream hold it.
+#[derive(Deserialize)]
+pub struct NumberAttribute<'a> {
+    /// The number, in decimal.
+    #[serde(rename = "N", borrow)]
+    pub n: Cow<'a, str>,
+}
+
 /// A text as an attribute.
 pub fn text_value(text: impl Into<String>) -> Value {
     Value::S(text.into())

@@ -5,7 +5,12 @@
 //! Source: docs.aws.amazon.com, "Configuring partial batch response with DynamoDB and Lambda".
 //!
 //! Promises: a record that cannot be processed is recorded with its reason, counts as done, and
-//! never blocks the records behind it. Does **not** make processing idempotent: the ledger's claims
+//! never blocks the records behind it. A heartbeat is recorded and not processed as a delivery.
+//!
+//! A batch ends before its invocation does. A call to a table that hangs ends after 8 s, with all
+//! its attempts ([`AwsTimeouts`](crate::bootstrap::AwsTimeouts)), and its record fails. A record is
+//! begun only if such a call would end in time, and is given up [`RESPONSE_TIME`] before the
+//! deadline. Lambda repeats both. Does **not** make processing idempotent: the ledger's claims
 //! do.
 
 use futures::StreamExt as _;
@@ -14,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, Deadline, RESPONSE_TIME},
     fault::{ClassifyFault, Fault, catch_panic, error_chain},
+    heartbeat::{self, HeartbeatReceipts},
     inbox::{DeliveryOutcome, Inbox, InboxError, InboxItem},
     telemetry::{self, Metric},
 };
@@ -76,10 +82,14 @@ impl BatchFailures {
 pub struct BatchProcessor<'a> {
     /// The inbox of the deliveries and their outcomes.
     pub inbox: &'a Inbox,
+    /// The receipts of the inbox's heartbeats.
+    pub receipts: &'a HeartbeatReceipts,
     /// The client.
     pub client: &'a str,
     /// The source of the current time.
     pub clock: &'a Clock,
+    /// When the invocation must have ended.
+    pub deadline: Deadline,
 }
 
 impl BatchProcessor<'_> {
@@ -98,14 +108,8 @@ impl BatchProcessor<'_> {
         let (has_time, process) = (&has_time, &process);
         let each = event.records.into_iter().map(|record| async move {
             // Lambda repeats everything from the first failure on.
-            let retry = !has_time()
-                || catch_panic(self.process_record(&record.dynamodb, process)).await.unwrap_or_else(
-                    // It panicked outside `process`, so it has no place for an outcome.
-                    |panicked| {
-                        self.report_skipped(&record.dynamodb, &panicked);
-                        false
-                    },
-                );
+            let has_time = self.deadline.has_time_for_call() && has_time();
+            let retry = !has_time || self.process_in_time(&record.dynamodb, process).await;
             (retry, record.dynamodb)
         });
         let mut failures = BatchFailures::default();
@@ -118,6 +122,28 @@ impl BatchProcessor<'_> {
         failures
     }
 
+    /// Processes one delivery until the time is up. Returns whether Lambda must repeat it.
+    async fn process_in_time<O: Into<DeliveryOutcome>, E: ClassifyFault>(
+        &self,
+        record: &StreamChange,
+        process: &impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
+    ) -> bool {
+        let work = catch_panic(self.process_record(record, process));
+        match self.deadline.run_until(RESPONSE_TIME, work).await {
+            Some(Ok(retry)) => retry,
+            // It panicked outside `process`, so it has no place for an outcome.
+            Some(Err(panicked)) => {
+                self.report_skipped(record, &panicked);
+                false
+            }
+            None => {
+                let number = &record.sequence_number;
+                tracing::error!(record.sequence_number = number, "gave up inbox record {number}: the time was up");
+                true
+            }
+        }
+    }
+
     /// Processes one delivery. Returns whether Lambda must repeat it.
     async fn process_record<O: Into<DeliveryOutcome>, E: ClassifyFault>(
         &self,
@@ -125,6 +151,10 @@ impl BatchProcessor<'_> {
         process: &impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
     ) -> bool {
         let Some(image) = &record.new_image else { return false };
+        if let Some(sent_at) = heartbeat::find_sent_at(image.get()) {
+            self.receipts.record_heartbeat(sent_at, self.clock.now()).await;
+            return false;
+        }
         let delivery = match InboxItem::from_image(image.get()) {
             Ok(delivery) => delivery,
             // An item that does not parse has no place for an outcome, and a repeat would not help.
@@ -191,7 +221,10 @@ impl BatchProcessor<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::{
+        sync::Mutex,
+        time::{Duration, Instant},
+    };
 
     use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
     use loopback::{FakeApi, http_response};
@@ -201,6 +234,7 @@ mod tests {
     use crate::{
         bootstrap::{AwsClients, build_http_client},
         fault::Panicked,
+        heartbeat::HeartbeatPath,
     };
 
     #[test]
@@ -221,10 +255,10 @@ mod tests {
         }}})
     }
 
-    #[tokio::test]
-    async fn a_record_that_panics_gets_an_outcome_and_stops_no_other_record() {
+    /// A fake database, the inbox in it, and its receipts.
+    async fn start_database() -> (FakeApi, Inbox, HeartbeatReceipts) {
         let fake_api = FakeApi::start().await.unwrap();
-        let (url, clock) = (fake_api.base_url().unwrap(), Clock::from_environment());
+        let url = fake_api.base_url().unwrap();
         let read = |name: &'static str| match name {
             "AWS_REGION" => Some("eu-west-1".to_owned()),
             "AWS_ENDPOINT_URL" => Some(url.clone()),
@@ -232,8 +266,36 @@ mod tests {
             _ => None,
         };
         let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
-        let inbox = Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30);
-        let batch = BatchProcessor { inbox: &inbox, client: "demo", clock: &clock };
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), "Ledger".to_owned(), HeartbeatPath::StoreInbox);
+        (fake_api, Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30), receipts)
+    }
+
+    #[tokio::test]
+    async fn a_heartbeat_is_recorded_and_a_failure_to_record_it_repeats_nothing() {
+        let ((fake_api, inbox, receipts), clock) = (start_database().await, Clock::from_environment());
+        let deadline = Deadline::from_now(Duration::from_mins(1));
+        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock, deadline };
+        let heartbeat = json!({"dynamodb": {"SequenceNumber": "1", "NewImage": {
+            "id": {"S": "heartbeat"}, "sent_at": {"N": "1796000000000"},
+        }}});
+        for status in ["200 OK", "400 Bad Request"] {
+            let event = serde_json::from_value(json!({ "Records": [heartbeat] })).unwrap();
+            let process = async |_: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> { panic!("no delivery") };
+            let reply = http_response(&format!("{status}\r\ncontent-type: application/x-amz-json-1.0"), "{}");
+            let (failures, written) =
+                tokio::join!(batch.process_batch(event, 1, || true, process), fake_api.reply_once(&reply));
+            assert_eq!(failures, BatchFailures::default());
+            let written = written.unwrap();
+            assert!(written.contains("UpdateItem") && written.contains("store-inbox"), "{written}");
+            assert!(written.contains("1796000000000"), "{written}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_panics_gets_an_outcome_and_stops_no_other_record() {
+        let ((fake_api, inbox, receipts), clock) = (start_database().await, Clock::from_environment());
+        let deadline = Deadline::from_now(Duration::from_mins(1));
+        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock, deadline };
         let event = serde_json::from_value(json!({"Records": [sample_record(1), sample_record(2)]})).unwrap();
         let seen = Mutex::new(Vec::new());
         let process = async |delivery: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> {
@@ -248,5 +310,44 @@ mod tests {
         assert_eq!(*seen.lock().unwrap(), ["shop#d-1", "shop#d-2"]);
         let written = written.unwrap();
         assert!(written.contains("shop#d-1") && written.contains("failed") && written.contains("a bug in tellonce"));
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_hangs_returns_its_records_before_the_time_is_up() {
+        // No request is made: all records hang before one.
+        let read = |name: &'static str| Some(name.to_owned());
+        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let inbox = Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30);
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), "Ledger".to_owned(), HeartbeatPath::StoreInbox);
+        let clock = Clock::from_environment();
+        let begun = Instant::now();
+        let call = crate::bootstrap::AwsTimeouts::default().operation;
+        let deadline = Deadline::from_now(call + RESPONSE_TIME + Duration::from_millis(200));
+        let batch = BatchProcessor { inbox: &inbox, receipts: &receipts, client: "demo", clock: &clock, deadline };
+        let records: Vec<Value> = (1..=4).map(sample_record).collect();
+        let event = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let seen = Mutex::new(Vec::new());
+        let process = async |delivery: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> {
+            seen.lock().unwrap().push(delivery.id.clone());
+            tokio::time::sleep(if delivery.id == "shop#d-1" { Duration::from_millis(300) } else { Duration::ZERO })
+                .await;
+            Ok(None)
+        };
+        let failures = batch.process_batch(event, 1, || true, process).await;
+        // The first used up the time, so no other was begun.
+        let failed: Vec<&str> = failures.failed.iter().map(|item| &item.sequence_number[..]).collect();
+        assert_eq!((failed, seen.lock().unwrap().len()), (vec!["2", "3", "4"], 1));
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        let deadline = Deadline::from_now(RESPONSE_TIME + Duration::from_millis(50));
+        let batch = BatchProcessor { deadline, ..batch };
+        let record = StreamChange { sequence_number: "5".into(), new_image: None };
+        let image = sample_record(5)["dynamodb"]["NewImage"].to_string();
+        let record = StreamChange { new_image: Some(RawValue::from_string(image).unwrap()), ..record };
+        let hang = async |_: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> {
+            std::future::pending::<()>().await;
+            Ok(None)
+        };
+        assert!(batch.process_in_time(&record, &hang).await, "it is repeated");
+        assert!(!deadline.remaining().is_zero());
     }
 }

@@ -37,7 +37,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use crate::{client_config::ClientConfig, http_body};
+use crate::{client_config::ClientConfig, conflict_retry::ConflictClassifier, http_body};
 
 /// A function could not start.
 #[derive(Debug, thiserror::Error)]
@@ -143,10 +143,31 @@ fn prepare_http_client_builder() -> Result<reqwest::ClientBuilder, StartError> {
         .pool_idle_timeout(Duration::from_secs(50)))
 }
 
-/// Longest wait for one attempt to read or write a table or a secret.
-const AWS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Attempts of a read or write of a table: the first, and three repeats.
+const TABLE_ATTEMPTS: u32 = 4;
+/// Attempts to read a secret.
+const SECRET_ATTEMPTS: u32 = 3;
+/// The pause before the second attempt is random, up to this limit. It doubles with each attempt.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a function waits for tables and secrets.
+#[derive(Debug, Clone, Copy)]
+pub struct AwsTimeouts {
+    /// For one attempt.
+    pub attempt: Duration,
+    /// For all attempts of a call, with the pauses between them.
+    pub operation: Duration,
+}
+
+impl Default for AwsTimeouts {
+    /// For functions that work for a minute or longer: 2 s, and 8 s for all attempts.
+    fn default() -> Self {
+        Self { attempt: Duration::from_secs(2), operation: Duration::from_secs(8) }
+    }
+}
+
 /// Longest wait for an e-mail or an SNS message. It is sent once and takes longer.
-const AWS_SEND_TIMEOUT: Duration = Duration::from_secs(10);
+const SEND_TIMEOUTS: AwsTimeouts = AwsTimeouts { attempt: Duration::from_secs(10), operation: Duration::from_secs(10) };
 
 /// The largest response of an AWS service that is read: more than a page of `DynamoDB` (1 MB) in
 /// JSON.
@@ -160,6 +181,7 @@ pub struct AwsClients {
     /// Settings of all clients.
     common: SdkConfig,
     endpoints: AwsEndpoints,
+    timeouts: AwsTimeouts,
     dynamodb: OnceLock<aws_sdk_dynamodb::Client>,
     ses: OnceLock<aws_sdk_sesv2::Client>,
     sns: OnceLock<aws_sdk_sns::Client>,
@@ -213,16 +235,26 @@ impl AwsClients {
                 ses: endpoint("AWS_ENDPOINT_URL_SESV2"),
                 sns: endpoint("AWS_ENDPOINT_URL_SNS"),
             },
+            timeouts: AwsTimeouts::default(),
             dynamodb: OnceLock::new(),
             ses: OnceLock::new(),
             sns: OnceLock::new(),
         })
     }
 
-    /// The settings of a client with this number of attempts and this timeout for each.
-    fn build_sdk_config(&self, endpoint: Option<&String>, attempts: u32, attempt_timeout: Duration) -> SdkConfig {
-        let retry = RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(Duration::from_millis(50));
-        let timeout = TimeoutConfig::builder().operation_attempt_timeout(attempt_timeout).build();
+    /// The same with other times to wait for tables and secrets.
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: AwsTimeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// The settings of a client with this number of attempts and these timeouts.
+    fn build_sdk_config(&self, endpoint: Option<&String>, attempts: u32, timeouts: AwsTimeouts) -> SdkConfig {
+        let retry = RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(FIRST_PAUSE);
+        let timeout = TimeoutConfig::builder()
+            .operation_attempt_timeout(timeouts.attempt)
+            .operation_timeout(timeouts.operation)
+            .build();
         let mut config = self.common.to_builder().retry_config(retry).timeout_config(timeout);
         config.set_endpoint_url(endpoint.cloned());
         config.build()
@@ -230,8 +262,11 @@ impl AwsClients {
 
     /// The `DynamoDB` client, created once for all modules.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let make =
-            || aws_sdk_dynamodb::Client::new(&self.build_sdk_config(self.endpoints.dynamodb.as_ref(), 4, AWS_TIMEOUT));
+        let make = || {
+            let config = self.build_sdk_config(self.endpoints.dynamodb.as_ref(), TABLE_ATTEMPTS, self.timeouts);
+            let config = aws_sdk_dynamodb::config::Builder::from(&config).retry_classifier(ConflictClassifier);
+            aws_sdk_dynamodb::Client::from_conf(config.build())
+        };
         self.dynamodb.get_or_init(make).clone()
     }
 
@@ -240,10 +275,20 @@ impl AwsClients {
     /// plain `GET /` without a signature ("healthy: dynamodb…"), reads no table and costs nothing.
     /// A failure has no effect.
     pub async fn preconnect_dynamodb(&self) {
-        let regional = || format!("https://dynamodb.{}.amazonaws.com", self.region);
-        let endpoint = self.endpoints.dynamodb.clone().unwrap_or_else(regional);
+        self.preconnect("dynamodb", self.endpoints.dynamodb.as_ref()).await;
+    }
+
+    /// The same for Secrets Manager, for a function that does not know yet which secret it needs.
+    /// AWS does not document what its endpoint answers to a `GET`: any answer leaves a connection.
+    pub async fn preconnect_secrets_manager(&self) {
+        self.preconnect("secretsmanager", self.endpoints.secrets_manager.as_ref()).await;
+    }
+
+    async fn preconnect(&self, service: &str, endpoint: Option<&String>) {
+        let regional = || format!("https://{service}.{}.amazonaws.com", self.region);
+        let endpoint = endpoint.cloned().unwrap_or_else(regional);
         if let Err(error) = self.http.get(endpoint).timeout(CONNECT_TIMEOUT).send().await {
-            tracing::debug!("could not preconnect to DynamoDB: {}", error.without_url());
+            tracing::debug!("could not preconnect to {service}: {}", error.without_url());
         }
     }
 
@@ -251,23 +296,21 @@ impl AwsClients {
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         aws_sdk_secretsmanager::Client::new(&self.build_sdk_config(
             self.endpoints.secrets_manager.as_ref(),
-            3,
-            AWS_TIMEOUT,
+            SECRET_ATTEMPTS,
+            self.timeouts,
         ))
     }
 
     /// The SES client, created at its first use, because most clients send no e-mail. It tries
     /// once: after a lost response a retry would send a second e-mail.
     pub fn ses(&self) -> &aws_sdk_sesv2::Client {
-        let make =
-            || aws_sdk_sesv2::Client::new(&self.build_sdk_config(self.endpoints.ses.as_ref(), 1, AWS_SEND_TIMEOUT));
+        let make = || aws_sdk_sesv2::Client::new(&self.build_sdk_config(self.endpoints.ses.as_ref(), 1, SEND_TIMEOUTS));
         self.ses.get_or_init(make)
     }
 
     /// The SNS client, created at its first use. It tries once, for the same reason.
     pub fn sns(&self) -> &aws_sdk_sns::Client {
-        let make =
-            || aws_sdk_sns::Client::new(&self.build_sdk_config(self.endpoints.sns.as_ref(), 1, AWS_SEND_TIMEOUT));
+        let make = || aws_sdk_sns::Client::new(&self.build_sdk_config(self.endpoints.sns.as_ref(), 1, SEND_TIMEOUTS));
         self.sns.get_or_init(make)
     }
 }
@@ -361,6 +404,18 @@ mod tests {
         let sns = aws_with_endpoint("AWS_ENDPOINT_URL_SNS", &url).sns().clone();
         let (asked, _) = tokio::join!(fake_api.reply_once(&no), sns.list_topics().send());
         assert!(asked.unwrap().contains("Action=ListTopics"));
+    }
+
+    #[tokio::test]
+    async fn a_table_that_hangs_is_an_error_when_the_time_of_the_function_is_up() {
+        // Connections are accepted by the system, and nothing answers.
+        let fake_api = FakeApi::start().await.unwrap();
+        let timeouts = AwsTimeouts { attempt: Duration::from_millis(50), operation: Duration::from_millis(120) };
+        let aws = aws_with_endpoint("AWS_ENDPOINT_URL", &fake_api.base_url().unwrap()).with_timeouts(timeouts);
+        let begun = std::time::Instant::now();
+        let error = aws.dynamodb().list_tables().send().await.unwrap_err();
+        assert!(matches!(error, aws_sdk_dynamodb::error::SdkError::TimeoutError(_)), "{error:?}");
+        assert!(begun.elapsed() >= timeouts.operation && begun.elapsed() < 5 * timeouts.operation);
     }
 
     #[tokio::test]

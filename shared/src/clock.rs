@@ -7,11 +7,14 @@
 //! Promises: no other module reads the clock.
 
 use std::{
+    future::Future,
     path::PathBuf,
     time::{Duration, Instant, SystemTime},
 };
 
 use jiff::{SignedDuration, Timestamp};
+
+use crate::bootstrap::AwsTimeouts;
 
 /// The source of the current time.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +65,10 @@ pub fn choose_event_time(reported_at: Option<Timestamp>, received_at: Timestamp)
     reported_at.filter(|at| at.duration_since(received_at) <= CLOCK_SKEW).unwrap_or(received_at)
 }
 
+/// The part of an invocation's time that is left to log and return what was done. A send may end
+/// two seconds before the deadline, and its row is settled before this.
+pub const RESPONSE_TIME: Duration = Duration::from_secs(1);
+
 /// When this invocation must have ended, by the real clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);
@@ -81,5 +88,17 @@ impl Deadline {
     /// How much time is left.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether a call to a table may hang and time out, and the function can still return what it
+    /// did.
+    pub fn has_time_for_call(self) -> bool {
+        self.remaining() > AwsTimeouts::default().operation + RESPONSE_TIME
+    }
+
+    /// Runs work that must end this long before the deadline. `None` if it did not. Then it was
+    /// dropped, which leaves what the end of the process would have left, and the process goes on.
+    pub async fn run_until<T>(self, reserve: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(self.remaining().saturating_sub(reserve), work).await.ok()
     }
 }

@@ -36,7 +36,7 @@ use miniz_oxide::deflate::core::{
 use serde::Deserialize;
 
 use crate::{
-    attributes::{Item, ItemReader, ItemWriter, TextAttribute, text_value, time_value},
+    attributes::{Item, ItemReader, ItemWriter, NumberAttribute, TextAttribute, text_value, time_value},
     clock::from_millis,
     delivery::Verified,
     fault::{ClassifyFault, Fault, error_chain},
@@ -377,12 +377,6 @@ struct StreamImage<'a> {
     body: BinaryAttribute<'a>,
     #[serde(borrow)]
     received_at: NumberAttribute<'a>,
-}
-
-#[derive(Deserialize)]
-struct NumberAttribute<'a> {
-    #[serde(rename = "N", borrow)]
-    n: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]

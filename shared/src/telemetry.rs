@@ -162,19 +162,53 @@ pub fn record_measurement(client: &str, measure: Measurement, value: f64, now: T
     write_metric(client, measure.name(), measure.unit(), &json!(value), now);
 }
 
+/// Publishes a gauge of a client: a value that describes the minute of `now`. The unit follows from
+/// the name: seconds if it ends in `_seconds`, else a count. `properties` are in the log line only.
+pub fn write_gauge(
+    client: &str,
+    name: &str,
+    dimensions: &[(&str, &str)],
+    value: i64,
+    properties: &[(&str, &str)],
+    now: Timestamp,
+) {
+    let dimension_names: Vec<&str> =
+        std::iter::once("Client").chain(dimensions.iter().map(|(name, _)| *name)).collect();
+    let unit = if name.ends_with("_seconds") { "Seconds" } else { "Count" };
+    let mut line = build_metric_line(client, &dimension_names, name, unit, &json!(value), now);
+    for (name, value) in dimensions.iter().chain(properties) {
+        line[*name] = json!(value);
+    }
+    write_line(name, &line);
+}
+
 fn write_metric(client: &str, name: &str, unit: &str, value: &serde_json::Value, now: Timestamp) {
-    let line = json!({
+    write_line(name, &build_metric_line(client, &["Client"], name, unit, value, now));
+}
+
+fn build_metric_line(
+    client: &str,
+    dimension_names: &[&str],
+    name: &str,
+    unit: &str,
+    value: &serde_json::Value,
+    now: Timestamp,
+) -> serde_json::Value {
+    json!({
         "_aws": {
             "Timestamp": now.as_millisecond(),
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
-                "Dimensions": [["Client"]],
+                "Dimensions": [dimension_names],
                 "Metrics": [{ "Name": name, "Unit": unit }],
             }],
         },
         "Client": client,
         name: value,
-    });
+    })
+}
+
+fn write_line(name: &str, line: &serde_json::Value) {
     let mut out = std::io::stdout().lock();
     // A closed standard output must not stop a message.
     if writeln!(out, "{line}").is_err() {

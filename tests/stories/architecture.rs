@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use tellonce_core::heartbeat::HEARTBEAT_ID;
 use tellonce_stack::template::SamTemplate;
 
 use crate::sources::{code_without_tests, package_folders, rust_files, workspace_root};
@@ -126,6 +127,29 @@ fn every_response_of_another_system_is_read_up_to_a_size() {
 }
 
 #[test]
+fn each_role_reads_the_secrets_of_its_function_in_both_layouts_and_no_others() {
+    for (resource, separate, by_role) in [
+        ("WebhookReceiverRole", &["webhooks"][..], &["webhooks"][..]),
+        ("OrderNotifierRole", &["lines", "stores"], &["lines", "apis"]),
+        ("ReminderSchedulerRole", &["calendars", "lines"], &["lines", "apis"]),
+        ("LeadFirstTouchRole", &["forms", "lines"], &["lines", "apis"]),
+        ("ConversationSyncRole", &["crms", "targets"], &["crms", "targets"]),
+        ("ConversationSyncAcknowledges", &["lines"], &["lines"]),
+    ] {
+        let text = resource_text(resource);
+        let mut granted: BTreeSet<&str> = BTreeSet::new();
+        for line in text.lines().filter(|line| line.contains("secretsmanager:${AWS::Region}")) {
+            granted.insert(line.split_once("secret:tellonce/${Client}/").unwrap().1.trim_end_matches('"'));
+        }
+        // Secrets Manager adds a hyphen and six random characters to a name. A star would also
+        // match the secrets of other names that begin so.
+        let separate = separate.iter().map(|kind| format!("{kind}/*"));
+        let expected: BTreeSet<String> = separate.chain(by_role.iter().map(|role| format!("{role}-??????"))).collect();
+        assert_eq!(granted, expected.iter().map(String::as_str).collect(), "{resource}");
+    }
+}
+
+#[test]
 fn the_public_function_may_not_read_a_line_token() {
     let role = role_text("WebhookReceiver");
     assert!(role.contains("webhooks/*"));
@@ -138,7 +162,7 @@ fn the_public_function_may_not_read_a_line_token() {
 fn sending_functions_cannot_read_webhook_secrets_or_each_other_s_credentials() {
     for (function, forbidden) in [
         ("OrderNotifier", ["webhooks/", "calendars/", "forms/", "BookingInbox", "LeadInbox"]),
-        ("ReminderScheduler", ["webhooks/", "stores/", "forms/", "StoreInbox", "LeadInbox"]),
+        ("ReminderScheduler", ["webhooks/", "stores/", "forms/", "dynamodb:Scan", "dynamodb:DeleteItem"]),
         ("LeadFirstTouch", ["webhooks/", "stores/", "calendars/", "StoreInbox", "BookingInbox"]),
     ] {
         let role = role_text(function);
@@ -151,6 +175,18 @@ fn sending_functions_cannot_read_webhook_secrets_or_each_other_s_credentials() {
     for function in ["ReminderScheduler", "LeadFirstTouch"] {
         assert!(role_text(function).contains("dynamodb:ConditionCheckItem"), "{function}");
     }
+}
+
+#[test]
+fn reminder_scheduler_may_put_heartbeats_into_inboxes_and_no_delivery() {
+    let role = role_text("ReminderScheduler");
+    let puts: Vec<&str> = role
+        .split("- Effect: Allow")
+        .filter(|statement| statement.contains("PutItem") && statement.contains("Inbox.Arn"))
+        .collect();
+    let [put] = puts.as_slice() else { panic!("{puts:?}") };
+    let condition = format!("ForAllValues:StringEquals: {{ \"dynamodb:LeadingKeys\": [{HEARTBEAT_ID}] }}");
+    assert!(put.contains(&condition), "{put}");
 }
 
 #[test]
@@ -175,7 +211,11 @@ fn conversation_sync_reads_line_tokens_only_when_acknowledgements_are_on() {
 }
 
 fn role_text(function: &str) -> String {
+    resource_text(&format!("{function}Role"))
+}
+
+fn resource_text(resource: &str) -> String {
     let text = fs::read_to_string(workspace_root().join("template.yaml")).unwrap();
-    let role = text.split(&format!("\n  {function}Role:\n")).nth(1).unwrap();
-    role.split("Type: AWS::").take(2).collect()
+    let rest = text.split(&format!("\n  {resource}:\n")).nth(1).unwrap();
+    rest.split("Type: AWS::").take(2).collect()
 }

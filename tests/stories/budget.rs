@@ -163,7 +163,7 @@ async fn a_booking_costs_the_receiver_one_write() {
         used.keys().any(|(operation, table)| *table == world.table_name("BookingInbox") && operation.contains("Get"));
     assert!(!reads, "no read: {used:?}");
     let secret_requests = world.stack.secrets().request_count("tellonce/story/webhooks/crm");
-    assert_eq!(secret_requests, 0, "secrets are read in init");
+    assert_eq!(secret_requests, 0, "a secret is read once");
 
     counters.reset();
     assert_eq!(world.post(booked).await, 200);

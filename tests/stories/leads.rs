@@ -47,7 +47,7 @@ first_touch.useful_for = "12h"
 first_touch.text = { en = "Landed.", he = "נחתת." }
 "#;
 
-async fn start_world(rules: &str, setup: WorldSetup) -> World {
+pub(crate) async fn start_world(rules: &str, setup: WorldSetup) -> World {
     start_world_with_landing(rules, "", setup).await
 }
 
@@ -61,7 +61,7 @@ async fn start_world_with_landing(rules: &str, landing: &str, setup: WorldSetup)
 }
 
 /// A submission with consent.
-fn lead_post(form: &str, id: &str, phone: &str) -> WebhookPost {
+pub(crate) fn lead_post(form: &str, id: &str, phone: &str) -> WebhookPost {
     submission_post(form, &json!({ "leadId": id, "name": "Noa Levi", "phone": phone, "consent": true, "lang": "en" }))
 }
 
@@ -439,7 +439,7 @@ async fn a_greeting_of_a_new_person_costs_six_writes_and_one_read() {
 }
 
 /// A recorded body with its times moved to today.
-fn recorded_body_of_today(world: &World, file: &str) -> Vec<u8> {
+pub(crate) fn recorded_body_of_today(world: &World, file: &str) -> Vec<u8> {
     let today = world.now().strftime("%Y-%m-%dT").to_string();
     let body = recorded_body(file);
     // The recorded multipart body is UTF-8 too.
@@ -451,7 +451,7 @@ fn recorded_body_of_today(world: &World, file: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-fn meta_lead(world: &World, id: &str, phone: &str) -> tellonce_fakes::leads::FakeMetaLead {
+pub(crate) fn meta_lead(world: &World, id: &str, phone: &str) -> tellonce_fakes::leads::FakeMetaLead {
     let field = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
     tellonce_fakes::leads::FakeMetaLead {
         id: id.into(),

@@ -416,7 +416,12 @@ async fn a_reminder_costs_four_requests_besides_the_send() {
     assert_eq!(all, 3, "stored, header read and header written: {used:?}");
 
     advance_to_hours_before(&world, warm.start, 24).await;
-    world.advance_time((booking.start - SignedDuration::from_hours(24)).duration_since(world.now()));
+    // The heartbeats are sent a minute before.
+    let due_at = booking.start - SignedDuration::from_hours(24);
+    world.advance_time(due_at.duration_since(world.now()) - SignedDuration::from_mins(1));
+    world.tick().await;
+    world.settle().await;
+    world.advance_time(due_at.duration_since(world.now()));
     // The line's health is requested again if it is older than half a minute.
     counters.reset();
     world.stack.provider().reset_counters();
@@ -429,7 +434,7 @@ async fn a_reminder_costs_four_requests_besides_the_send() {
     assert_eq!(requests_of("TransactWriteItems"), 1, "the claim, with the header and the opt-out: {used:?}");
     assert_eq!(requests_of("PutItem"), 1, "the settlement: {used:?}");
     assert_eq!(requests_of("GetItem"), 1, "whether the customer is new: {used:?}");
-    assert_eq!(requests_of("Query"), 1, "due messages, once for the sweep: {used:?}");
+    assert_eq!(requests_of("Query"), 2, "due messages and heartbeats, once for the sweep: {used:?}");
     assert_eq!(requests_of("UpdateItem"), 2, "the line's rate, and its health once for the sweep: {used:?}");
 }
 

@@ -2,13 +2,25 @@
 //!
 //! Long because each kind of sender has a helper that posts its deliveries.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tellonce_core::{
+    heartbeat::{HEARTBEAT_ID, HEARTBEAT_SUBJECT},
+    telemetry::NAMESPACE,
+};
 use tellonce_fakes::{provider::PhoneMessage, server::PublicHost};
 use tellonce_samples::{SenderProof, WebhookPost};
-use tellonce_stack::{LocalStack, RealSystem, StackOptions};
+use tellonce_stack::{LocalStack, RealSystem, StackOptions, template::MetricId};
 
 use crate::sources::workspace_root;
 
@@ -239,6 +251,8 @@ fn append_calendars(client: &str) -> String {
 pub(crate) struct World {
     pub(crate) stack: Arc<LocalStack>,
     http: reqwest::Client,
+    /// The last minute in which [`Self::run_minutes`] polled the feeds.
+    feeds_polled_at: AtomicI64,
     _client_folder: tempfile::TempDir,
 }
 
@@ -277,6 +291,8 @@ pub(crate) struct WorldSetup {
     pub(crate) line_events: bool,
     /// Added to the secrets, by their names after `tellonce/story/`.
     pub(crate) extra_secrets: Vec<(&'static str, String)>,
+    /// Whether the values are stored by role.
+    pub(crate) secrets_by_role: bool,
 }
 
 impl World {
@@ -290,7 +306,8 @@ impl World {
         let quiet_hours =
             setup.quiet_hours.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
         let config = format!(
-            "{}\n{}\n{}",
+            "secrets = \"{}\"\n{}\n{}\n{}",
+            if setup.secrets_by_role { "by-role" } else { "separate" },
             quiet_hours.unwrap_or_default(),
             append_forms(&append_calendars(CLIENT_TOML)),
             setup.extra_toml
@@ -347,7 +364,7 @@ impl World {
         let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await.unwrap();
         stack.provider().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
         let http = tellonce_core::bootstrap::build_http_client().unwrap();
-        Self { stack, http, _client_folder: client_folder }
+        Self { stack, http, feeds_polled_at: AtomicI64::new(0), _client_folder: client_folder }
     }
 
     /// The functions' time.
@@ -417,6 +434,30 @@ impl World {
         self.settle().await;
     }
 
+    /// Lets minutes pass, each with the runs of the schedules.
+    pub(crate) async fn run_minutes(&self, minutes: u32) {
+        for _ in 0..minutes {
+            self.advance_time(SignedDuration::from_mins(1));
+            let (messages, conversations) = futures::join!(self.stack.tick_messages(), self.stack.tick_conversations());
+            messages.unwrap();
+            conversations.unwrap();
+            let minute = self.stack.metrics().current_minute();
+            if minute - self.feeds_polled_at.load(Ordering::SeqCst) >= 5 {
+                self.feeds_polled_at.store(minute, Ordering::SeqCst);
+                self.stack.poll_feeds().await.unwrap();
+            }
+            self.settle().await;
+        }
+    }
+
+    /// The values of a metric of the client in the last minutes, this one included.
+    pub(crate) fn metric_values(&self, name: &str, minutes: i64) -> Vec<f64> {
+        let dimensions = BTreeMap::from([("Client".to_owned(), "story".to_owned())]);
+        let metric = MetricId { namespace: NAMESPACE.to_owned(), name: name.to_owned(), dimensions };
+        let end = self.stack.metrics().current_minute() + 1;
+        self.stack.metrics().values_in(&metric, end - minutes..end)
+    }
+
     /// The texts on a customer's phone, in order of arrival.
     pub(crate) fn texts_on_phone(&self, phone: &str) -> Vec<String> {
         self.stack.provider().phone_messages(phone).into_iter().map(|message| message.body).collect()
@@ -427,9 +468,11 @@ impl World {
         self.stack.provider().messages()
     }
 
-    /// All items of a table, by its logical id in the template.
+    /// All items of a table, by its logical id in the template. A heartbeat is not a delivery.
     pub(crate) fn table_items(&self, logical_id: &str) -> Vec<Value> {
-        self.stack.dynamo().scan_items(&self.table_name(logical_id)).unwrap()
+        let mut items = self.stack.dynamo().scan_items(&self.table_name(logical_id)).unwrap();
+        items.retain(|item| item["id"] != HEARTBEAT_ID);
+        items
     }
 
     /// The name of a table, by its logical id in the template.
@@ -441,7 +484,8 @@ impl World {
     /// All message rows of the ledger, by idempotency key.
     pub(crate) fn message_rows(&self) -> BTreeMap<String, Value> {
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let other_kinds = ["line:", "message:", "conversation:", "crm:", "target:", "contact:", "pseudonym-key"];
+        let other_kinds =
+            ["line:", "message:", "conversation:", "crm:", "target:", "contact:", "pseudonym-key", HEARTBEAT_SUBJECT];
         let is_other_kind = |row: &Value| other_kinds.iter().any(|kind| text(row, "subject").starts_with(kind));
         let rows = self.table_items("Ledger").into_iter().filter(|row| !is_other_kind(row));
         rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()

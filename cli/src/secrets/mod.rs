@@ -14,7 +14,7 @@ use serde_json::Value;
 use tellonce_check::{Finding, NeededSecret, Severity, list_needed_secrets};
 use tellonce_core::{
     client_config::{ClientConfig, SecretPurpose},
-    secret::Secret,
+    secret::{Secret, SecretLayout, list_values},
 };
 
 pub(crate) use git_tracking::find_tracked_file;
@@ -31,7 +31,8 @@ pub(crate) struct SecretsFile {
 }
 
 impl SecretsFile {
-    /// Reads a JSON object, full secret name → `"value"` or `{"current": "…", "previous": "…"}`.
+    /// Reads a JSON object: full name of a value → `"value"`, or `"current"` and `"previous"` in an
+    /// object. A secret of a role may stand in it as in Secrets Manager: see [`list_values`].
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
             format!("could not read the secrets file {}; choose one with --secrets FILE", path.display())
@@ -116,8 +117,13 @@ impl SecretsFile {
 
     /// The line of a name in the file, counted from 1; 1 if the file does not contain it.
     fn line_of(&self, name: &str) -> usize {
-        let quoted = format!("\"{name}\"");
-        self.text.lines().position(|line| line.contains(&quoted)).map_or(1, |line| line + 1)
+        let find = |name: &str| {
+            let quoted = format!("\"{name}\"");
+            self.text.lines().position(|line| line.contains(&quoted))
+        };
+        // The file may hold the name as a member of its role.
+        let member = SecretLayout::ByRole.locate(name).member;
+        find(name).or_else(|| find(&member?)).map_or(1, |line| line + 1)
     }
 }
 
@@ -136,6 +142,7 @@ fn parse_secrets(text: &str) -> anyhow::Result<BTreeMap<String, SecretVersions>>
     // The parser's message may quote a value, so the error has only its position.
     let file: BTreeMap<String, Value> = serde_json::from_str(text)
         .map_err(|error| anyhow::anyhow!("not a JSON object (line {}, column {})", error.line(), error.column()))?;
+    let file = list_values(file).map_err(|name| anyhow::anyhow!("`{name}` must be a JSON object of its members"))?;
     let versions = |name: &str, value: &Value| -> anyhow::Result<SecretVersions> {
         let text = |value: &Value| value.as_str().map(Secret::new);
         let found = match value {
@@ -181,6 +188,29 @@ mod tests {
     #[test]
     fn the_demo_has_every_secret() {
         assert_eq!(check_demo_secrets(DEMO_SECRETS), Vec::<String>::new());
+    }
+
+    #[test]
+    fn secrets_of_roles_are_checked_by_member() {
+        let mut roles = serde_json::Map::new();
+        let values: BTreeMap<String, Value> = serde_json::from_str(DEMO_SECRETS).unwrap();
+        for (name, value) in values {
+            let location = SecretLayout::ByRole.locate(&name);
+            let role = roles.entry(location.secret).or_insert_with(|| Value::Object(serde_json::Map::new()));
+            role.as_object_mut().unwrap().insert(location.member.unwrap(), value);
+        }
+        let text = |roles: &serde_json::Map<String, Value>| serde_json::to_string_pretty(roles).unwrap();
+        assert_eq!(check_demo_secrets(&text(&roles)), Vec::<String>::new());
+        roles["tellonce/demo/webhooks"]["zap"] = Value::String("hunter2".to_owned());
+        let found = check_demo_secrets(&text(&roles));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("Error `tellonce/demo/webhooks/zap` is so short"), "{found:?}");
+        assert!(!found[0].starts_with("1:"), "{found:?}");
+        // As a command of the AWS CLI prints it: one text.
+        roles["tellonce/demo/webhooks"] = Value::String(r#"{"zap": "hunter2"}"#.to_owned());
+        assert!(check_demo_secrets(&text(&roles)).iter().any(|finding| finding.contains("webhooks/zap` is so short")));
+        let unusable = parse_secrets(r#"{"tellonce/demo/webhooks": "hunter2"}"#).unwrap_err().to_string();
+        assert_eq!(unusable, "`tellonce/demo/webhooks` must be a JSON object of its members");
     }
 
     #[test]

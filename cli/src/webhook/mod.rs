@@ -54,7 +54,8 @@ pub(crate) struct WebhookArguments {
     #[arg(long, value_name = "URL")]
     url: String,
     /// The file with the line's token and the secret of its address, or - for standard input: a
-    /// JSON object, full secret name → "value" or {"current", "previous"}.
+    /// JSON object, full secret name → "value" or {"current", "previous"}. A secret of a role
+    /// stands in it as in Secrets Manager.
     #[arg(long, value_name = "FILE")]
     secrets: PathBuf,
     /// The address of the provider: https, or http for a fake on this machine.
@@ -84,6 +85,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
         (config.line_secret_name(&arguments.line), config.line_webhook_secret_name(&arguments.line));
     let token = secrets.find_usable(&config, &token_name).with_context(|| format!("in {source}"))?;
     let secret = secrets.find_usable(&config, &secret_name).with_context(|| format!("in {source}"))?;
+    let (token_name, secret_name) = (config.secrets.locate(&token_name), config.secrets.locate(&secret_name));
     let host = format_host(&address);
     let mut log = RegistrationLog::read(&arguments.client)?;
     if let Some(entry) = log.latest_attempt(&arguments.line, &host).filter(|_| !arguments.again) {
@@ -120,7 +122,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
             if !error.may_have_registered() {
                 log.withdraw_attempt()?;
             }
-            let next = suggest_next_step(&error, &host, &token_name);
+            let next = suggest_next_step(&error, &host, &token_name.to_string());
             bail!("{:#}\n  → {next}", anyhow!(error))
         }
     }

@@ -15,6 +15,10 @@
 //! - An alert becomes one notification for each target.
 //! - A CRM or target that fails delays its tasks and loses none.
 //!
+//! Time: an invocation has 120 s. A batch ends in time as [`tellonce_core::batch`] says. The
+//! clock's checks begin no row after 30 s. A task is begun with at least 35 s left. The queues are
+//! given up 1 s before the deadline, so a table that hangs ends no process.
+//!
 //! The provider stays the source of truth: this function writes no owner and no assignment, and
 //! keeps of a conversation only what a notification needs.
 
@@ -52,8 +56,9 @@ use serde_json::value::RawValue;
 use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
-    clock::Deadline,
+    clock::{Deadline, RESPONSE_TIME},
     dispatch::{Dispatcher, Invocation},
+    heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
     telemetry,
 };
@@ -82,6 +87,8 @@ const EVENTBRIDGE_SOURCE: &str = "aws.events";
 struct ConversationSync {
     dispatcher: Dispatcher,
     inbox: Inbox,
+    receipts: HeartbeatReceipts,
+    minute_receipts: HeartbeatReceipts,
     store: RecordStore,
     ledger_table: String,
     queue_worker: QueueWorker,
@@ -123,6 +130,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
             })
         } else if serde_json::from_str::<ScheduleEvent>(payload).is_ok_and(|tick| tick.source == EVENTBRIDGE_SOURCE) {
             Box::pin(sync.run_scheduled(&invocation)).await?;
+            sync.minute_receipts.record_run(sync.dispatcher.clock.now()).await;
             SyncResponse::Scheduled
         } else {
             // An operator wrote it, perhaps with a typing error.
@@ -147,8 +155,20 @@ impl ConversationSync {
         let store = RecordStore::new(aws.dynamodb(), ledger_table.clone());
         let queue_worker =
             QueueWorker::from_environment(&config, http.clone(), &aws, store.clone(), ledger_table.clone());
+        let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
+        let receipts = new_receipts(HeartbeatPath::LineInbox);
+        let minute_receipts = new_receipts(HeartbeatPath::ConversationSyncMinute);
         let dispatcher = Dispatcher::from_environment(config, http, &aws, |_| BTreeSet::new()).await?;
-        Ok(Self { dispatcher, inbox, store, ledger_table, queue_worker, known_lids: KnownLids::default() })
+        Ok(Self {
+            dispatcher,
+            inbox,
+            receipts,
+            minute_receipts,
+            store,
+            ledger_table,
+            queue_worker,
+            known_lids: KnownLids::default(),
+        })
     }
 
     /// Processes a batch of line events, then delivers the alerts that it raised. Returns the
@@ -168,8 +188,10 @@ impl ConversationSync {
         };
         let batch = BatchProcessor {
             inbox: &self.inbox,
+            receipts: &self.receipts,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
+            deadline: invocation.deadline,
         };
         let process = async |item: &_| flow.process_delivery(item).await;
         let failures = batch.process_batch(event, CONCURRENT_DELIVERIES, || true, process).await;
@@ -181,7 +203,16 @@ impl ConversationSync {
     async fn deliver_tasks(&self, invocation: &Invocation, created: &CreatedTasks) {
         let stop_at = Deadline::from_now(QUEUE_TIME_PER_BATCH);
         let budget = RunBudget { invocation, stop_at, include_due_tasks: false };
-        self.queue_worker.work_queues(&self.dispatcher, created, &budget).await;
+        self.work_queues(created, &budget).await;
+    }
+
+    /// Works the queues until the time is up. What that interrupts is taken up again as after the
+    /// end of a process.
+    async fn work_queues(&self, created: &CreatedTasks, budget: &RunBudget<'_>) {
+        let work = self.queue_worker.work_queues(&self.dispatcher, created, budget);
+        if budget.invocation.deadline.run_until(RESPONSE_TIME, work).await.is_none() {
+            tracing::error!("gave up the queues of CRMs and targets: the time was up");
+        }
     }
 
     /// Checks the records and conversations that are due, then delivers all tasks that are due.
@@ -198,7 +229,7 @@ impl ConversationSync {
         };
         let checked = due_checks.run(Deadline::from_now(DUE_CHECK_TIME)).await;
         let budget = RunBudget { invocation, stop_at: invocation.deadline, include_due_tasks: true };
-        self.queue_worker.work_queues(&self.dispatcher, &created, &budget).await;
+        self.work_queues(&created, &budget).await;
         checked
     }
 

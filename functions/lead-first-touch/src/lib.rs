@@ -11,6 +11,8 @@
 //! - A number is greeted once in its form's window, however many leads share it at the same moment.
 //! - A form with too many leads greets none of them until an operator has checked them.
 //!
+//! Time: an invocation has 60 s. A batch ends in time as [`tellonce_core::batch`] says.
+//!
 //! Not covered: imports and second messages. See `docs/boundaries.md`.
 //!
 //! [`Dispatcher`]: tellonce_core::dispatch::Dispatcher
@@ -48,6 +50,7 @@ use tellonce_core::{
     client_config::ClientConfig,
     clock::Deadline,
     dispatch::{Dispatcher, Invocation},
+    heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
     telemetry,
 };
@@ -76,6 +79,8 @@ pub struct LeadFirstTouch {
     pub dispatcher: Dispatcher,
     /// Holds deliveries and their outcomes.
     pub inbox: Inbox,
+    /// Records the heartbeats of the inbox.
+    pub receipts: HeartbeatReceipts,
     /// Looks up leads in the senders' APIs.
     pub lookup_client: LeadLookupClient,
 }
@@ -110,16 +115,20 @@ impl LeadFirstTouch {
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, config.retention.inbox_days);
         let lookup_client = LeadLookupClient::new(http.clone(), BaseUrls::from_variable("LEAD_BASE_URL"));
+        let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table, HeartbeatPath::LeadInbox);
         let dispatcher = Dispatcher::from_environment(config, http, &aws, find_form_lines).await?;
-        Ok(Self { dispatcher, inbox, lookup_client })
+        Ok(Self { dispatcher, inbox, receipts, lookup_client })
     }
 
     /// Processes a batch and returns the deliveries to retry.
     async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
         let work = BatchProcessor {
             inbox: &self.inbox,
+            receipts: &self.receipts,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
+            deadline: invocation.deadline,
         };
         // Each send checks the remaining time.
         work.process_batch(

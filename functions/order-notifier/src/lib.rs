@@ -9,6 +9,8 @@
 //! - Every delivery leads to a message, waits in the ledger, or carries a reason.
 //! - A delivery that cannot be parsed never blocks later ones.
 //!
+//! Time: an invocation has 60 s. A batch ends in time as [`tellonce_core::batch`] says.
+//!
 //! Not covered: the order of deliveries. The ledger decides which messages are still true.
 
 mod amount;
@@ -37,6 +39,7 @@ use tellonce_core::{
     client_config::ClientConfig,
     clock::Deadline,
     dispatch::{Dispatcher, Invocation},
+    heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
     telemetry,
 };
@@ -52,6 +55,8 @@ pub struct OrderNotifier {
     pub dispatcher: Dispatcher,
     /// Holds deliveries and their outcomes.
     pub inbox: Inbox,
+    /// Records the heartbeats of the inbox.
+    pub receipts: HeartbeatReceipts,
     /// Looks up orders in stores.
     pub http: reqwest::Client,
     /// Replaces `https://{shop_domain}` in local runs and tests, by store.
@@ -80,16 +85,20 @@ impl OrderNotifier {
         let aws = AwsClients::from_environment(&http)?;
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("STORE_INBOX_TABLE")?, config.retention.inbox_days);
+        let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table, HeartbeatPath::StoreInbox);
         let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, find_store_lines).await?;
-        Ok(Self { dispatcher, inbox, http, shopify_base_urls: BaseUrls::from_variable("SHOPIFY_BASE_URL") })
+        Ok(Self { dispatcher, inbox, receipts, http, shopify_base_urls: BaseUrls::from_variable("SHOPIFY_BASE_URL") })
     }
 
     /// Processes a batch and returns the deliveries to retry.
     async fn process_batch(&self, invocation: &Invocation, event: StreamEvent) -> BatchFailures {
         let work = BatchProcessor {
             inbox: &self.inbox,
+            receipts: &self.receipts,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
+            deadline: invocation.deadline,
         };
         // Each lookup and each send checks the remaining time.
         work.process_batch(event, 1, || true, async |entry| self.process_delivery(invocation, entry).await).await

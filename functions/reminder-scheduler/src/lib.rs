@@ -10,7 +10,8 @@
 //! 3. The minute schedule. `sweep_flow` processes all lines concurrently. It plans the reminders
 //!    that are due from what is known *at that moment*. It sends them together with the messages
 //!    that waited, most useful first, at the line's rate. A sweep of a line ends when nothing is
-//!    due, the line is blocked, or the time is up.
+//!    due, the line is blocked, or the time is up. Then it checks the heartbeats and sends the
+//!    next ones.
 //!
 //! [`plan_reminders`](plan::plan_reminders) decides which reminder is due when. It is pure.
 //!
@@ -23,6 +24,10 @@
 //! - Sweeps stop before their deadline and request the health of a blocked line once.
 //! - Messages go through the same claims as in every other function, so two concurrent sweeps are
 //!   safe.
+//!
+//! Time: an invocation has 75 s. A batch ends in time as [`tellonce_core::batch`] says. A feed is
+//! begun with at least 25 s left, a message of a sweep with more than 13 s. Both are given up 1 s
+//! before the deadline, so a table that hangs ends no process.
 //!
 //! Not covered: replies of customers. The client's team reads them.
 
@@ -60,7 +65,9 @@ use tellonce_core::{
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
     dispatch::{Dispatcher, Invocation},
+    fault::error_chain,
     feed::FeedStore,
+    heartbeat::{HeartbeatMonitor, HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
     telemetry,
 };
@@ -82,6 +89,12 @@ pub struct ReminderScheduler {
     pub dispatcher: Dispatcher,
     /// Stores the bookings and their outcomes.
     pub inbox: Inbox,
+    /// Records the heartbeats of the inbox.
+    pub receipts: HeartbeatReceipts,
+    /// Records the runs of the feed schedule.
+    pub feed_receipts: HeartbeatReceipts,
+    /// Sends heartbeats and publishes the age of the oldest.
+    pub heartbeats: HeartbeatMonitor,
     /// Calls the APIs of booking systems.
     pub lookup_client: BookingLookupClient,
     /// Stores the feed snapshots.
@@ -151,9 +164,15 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
             }
             WakeEvent::Feeds => {
                 let summary = Box::pin(scheduler.poll_feeds(None, deadline)).await;
+                scheduler.feed_receipts.record_run(scheduler.dispatcher.clock.now()).await;
                 SchedulerResponse::Feeds(summary)
             }
-            WakeEvent::Minute => SchedulerResponse::Minute(Box::pin(sweep.sweep_all_lines(&invocation)).await?),
+            WakeEvent::Minute => {
+                let summary = Box::pin(sweep.sweep_all_lines(&invocation)).await?;
+                // After the sweep: without a sweep there must be no gauge either.
+                scheduler.check_heartbeats().await;
+                SchedulerResponse::Minute(summary)
+            }
         })
     }))
     .await
@@ -173,10 +192,16 @@ impl ReminderScheduler {
         let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, |_| BTreeSet::new()).await?;
         let feed_base_urls = BaseUrls::from_variable("CALENDAR_BASE_URL");
         let lookup_client = BookingLookupClient::new(http.clone(), feed_base_urls.clone());
-        let feed_store = FeedStore::new(aws.dynamodb(), bootstrap::require_variable("LEDGER_TABLE")?);
+        let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
+        let feed_store = FeedStore::new(aws.dynamodb(), ledger_table.clone());
+        let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
+        let heartbeats = HeartbeatMonitor::new(aws.dynamodb(), ledger_table.clone(), read_inbox_tables()?);
         Ok(Self {
             dispatcher,
             inbox,
+            receipts: new_receipts(HeartbeatPath::BookingInbox),
+            feed_receipts: new_receipts(HeartbeatPath::Feeds),
+            heartbeats,
             lookup_client,
             feed_store,
             http,
@@ -185,14 +210,35 @@ impl ReminderScheduler {
         })
     }
 
+    /// Publishes the age of the oldest heartbeat, and sends the next ones if it is time. A failure
+    /// is logged: without the gauge the alarm is raised.
+    async fn check_heartbeats(&self) {
+        let Dispatcher { config, clock, .. } = &self.dispatcher;
+        if let Err(error) = self.heartbeats.check_heartbeats(config, clock.now()).await {
+            tracing::error!("could not check the heartbeats: {}", error_chain(&error));
+        }
+    }
+
     /// Processes a batch of bookings. Returns the deliveries to retry.
     async fn process_batch(&self, deadline: Deadline, event: StreamEvent) -> BatchFailures {
         let work = BatchProcessor {
             inbox: &self.inbox,
+            receipts: &self.receipts,
             client: &self.dispatcher.config.client,
             clock: &self.dispatcher.clock,
+            deadline,
         };
         let has_time = || deadline.remaining() >= MIN_TIME_FOR_BOOKING;
         work.process_batch(event, 1, has_time, async |entry| self.process_delivery(entry, deadline).await).await
     }
+}
+
+/// The table of each inbox.
+fn read_inbox_tables() -> Result<[(HeartbeatPath, String); 4], StartError> {
+    Ok([
+        (HeartbeatPath::StoreInbox, bootstrap::require_variable("STORE_INBOX_TABLE")?),
+        (HeartbeatPath::BookingInbox, bootstrap::require_variable("BOOKING_INBOX_TABLE")?),
+        (HeartbeatPath::LeadInbox, bootstrap::require_variable("LEAD_INBOX_TABLE")?),
+        (HeartbeatPath::LineInbox, bootstrap::require_variable("LINE_INBOX_TABLE")?),
+    ])
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{
     appointment::{Appointment, HEADER_STAGE, ReminderOutcome},
+    clock::RESPONSE_TIME,
     dispatch::{DispatchError, DispatchResult, Dispatcher, Invocation, ReminderDispatchResult, SendSlots},
     fault::catch_failure,
     ledger::{DueItem, DueKind, IdempotencyKey, MessageState, SaveOutcome},
@@ -178,9 +179,16 @@ impl SweepFlow<'_> {
                     }
                 }
             };
-            match catch_failure(Box::pin(process)).await {
-                Ok(more) => line_takes_more &= more,
-                Err(failure) => {
+            match invocation.deadline.run_until(RESPONSE_TIME, catch_failure(Box::pin(process))).await {
+                Some(Ok(more)) => line_takes_more &= more,
+                None => {
+                    tracing::error!(message.key = %key, "gave up {key}: the time was up");
+                    sweep.summary.due += due_count - index;
+                    sweep.summary.failed += 1;
+                    sweep.summary.deferred += due_count - index - 1;
+                    return false;
+                }
+                Some(Err(failure)) => {
                     tracing::error!(message.key = %key, "could not process {key}: {failure}");
                     sweep.summary.due += 1;
                     sweep.summary.failed += 1;

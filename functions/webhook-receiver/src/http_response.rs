@@ -91,6 +91,9 @@ pub enum ReceiveError {
     /// The inbox failed.
     #[error("could not store the delivery")]
     Inbox(#[from] InboxError),
+    /// The time of the invocation is up.
+    #[error("could not store the delivery in time: Secrets Manager or the inbox is slow")]
+    OutOfTime,
 }
 
 impl ReceiveError {
@@ -118,7 +121,9 @@ impl ReceiveError {
                 | Refusal::KeyMissing(_)
                 | Refusal::TimestampOutOfRange { .. } => 401,
             },
-            Self::Secret(_) | Self::Inbox(InboxError::Store(_) | InboxError::Record(_) | InboxError::Scan(_)) => 503,
+            Self::Secret(_)
+            | Self::OutOfTime
+            | Self::Inbox(InboxError::Store(_) | InboxError::Record(_) | InboxError::Scan(_)) => 503,
         }
     }
 
@@ -133,6 +138,7 @@ impl ReceiveError {
             Self::Inbox(InboxError::TooLarge(_)) => "the body is too large".to_owned(),
             Self::Secret(_)
             | Self::Panicked(_)
+            | Self::OutOfTime
             | Self::Inbox(InboxError::Store(_) | InboxError::Record(_) | InboxError::Scan(_))
             | Self::Refused(Refusal::SecretUnusable(_)) => "temporarily unavailable; please retry".to_owned(),
             Self::Refused(Refusal::WrongAddress) => Self::UnknownRoute.to_string(),
@@ -161,7 +167,7 @@ impl ReceiveError {
         match self {
             // A remembered error was logged when the secret was read.
             Self::Secret(error) => !error.is_remembered(),
-            Self::Inbox(_) | Self::Panicked(_) | Self::Refused(Refusal::SecretUnusable(_)) => true,
+            Self::Inbox(_) | Self::Panicked(_) | Self::OutOfTime | Self::Refused(Refusal::SecretUnusable(_)) => true,
             Self::UnknownRoute
             | Self::Malformed(_)
             | Self::MethodNotAllowed { .. }

@@ -12,6 +12,9 @@
 //! the event first. A 2xx response is sent only after the write succeeded. A refused request leaves
 //! a log line with its reason and without its path or query. No request causes a panic.
 //!
+//! A request ends before its invocation does: with 503 after 4.5 of the 5 s, if Secrets Manager or
+//! a table hangs. So the process lives on, and the sender retries.
+//!
 //! Not covered: the content of deliveries. The function that the inbox's stream wakes parses it.
 //! The body of a verified delivery may be anything.
 
@@ -26,17 +29,17 @@ mod sender;
 #[cfg(test)]
 mod tests;
 
-use std::convert::Infallible;
+use std::{collections::BTreeSet, convert::Infallible, time::Duration};
 
 use lambda_http::{LambdaEvent, aws_lambda_events::apigw::ApiGatewayV2httpResponse, lambda_runtime, service_fn};
 use serde_json::value::RawValue;
 use tellonce_core::{
-    bootstrap::{self, AwsClients, StartError},
+    bootstrap::{self, AwsClients, AwsTimeouts, StartError},
     client_config::ClientConfig,
-    clock::Clock,
-    fault::catch_panic,
+    clock::{Clock, Deadline},
+    fault::{catch_panic, error_chain},
     inbox::Inbox,
-    secret::{Secret, SecretStore},
+    secret::{Secret, SecretError, SecretStore},
     telemetry,
 };
 
@@ -45,6 +48,12 @@ pub use http_response::{AcceptedReply, ReceiveError};
 pub use receive_flow::{ReceiveOutcome, verify_request};
 pub use routing::route_request;
 pub use sender::{SenderKind, WebhookSender};
+
+/// How long a call to Secrets Manager or an inbox may take. `template.yaml` gives an invocation
+/// 5 s. A delivery needs a read of a secret, if it is not cached, and one write: 4 s at most. A
+/// refused proof may need two further reads, so the deadline of the invocation bounds the request
+/// as a whole.
+const AWS_TIMEOUTS: AwsTimeouts = AwsTimeouts { attempt: Duration::from_secs(1), operation: Duration::from_secs(2) };
 
 /// The function's configuration, secrets and inboxes, one inbox per consuming function.
 pub struct WebhookReceiver {
@@ -65,7 +74,8 @@ pub async fn run() -> Result<(), lambda_http::Error> {
     let receiver = WebhookReceiver::from_environment().await?;
     let receiver = &receiver;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
-        Ok::<_, Infallible>(receiver.receive_event(event.payload.get()).await)
+        let deadline = Deadline::from_system_time(event.context.deadline());
+        Ok::<_, Infallible>(receiver.receive_event(event.payload.get(), deadline).await)
     }))
     .await
 }
@@ -73,12 +83,12 @@ pub async fn run() -> Result<(), lambda_http::Error> {
 impl WebhookReceiver {
     /// Receives the event of an invocation. No event ends the process: a malformed one gets 400,
     /// and a bug of tellonce gets 500.
-    async fn receive_event(&self, payload: &str) -> ApiGatewayV2httpResponse {
+    async fn receive_event(&self, payload: &str, deadline: Deadline) -> ApiGatewayV2httpResponse {
         let receive = async {
             match gateway_event::parse_request(payload) {
                 Ok(request) => {
                     let browser = browser::find_browser(&self.config, self.address_segment.as_ref(), &request);
-                    browser::build_response(self.receive_request(&request).await, browser)
+                    browser::build_response(self.receive_request(&request, deadline).await, browser)
                 }
                 Err(malformed) => {
                     tracing::warn!("refused a malformed request: {malformed}");
@@ -92,11 +102,11 @@ impl WebhookReceiver {
         gateway_event::build_gateway_response(response)
     }
 
-    /// Prepares everything before the first request: configuration, connections and secrets.
+    /// Prepares everything before the first request: configuration and connections.
     async fn from_environment() -> Result<Self, StartError> {
         let config = bootstrap::load_client_config()?;
-        let aws = AwsClients::from_environment(&bootstrap::build_http_client()?)?;
-        let secrets = SecretStore::new(aws.secrets_manager());
+        let aws = AwsClients::from_environment(&bootstrap::build_http_client()?)?.with_timeouts(AWS_TIMEOUTS);
+        let secrets = SecretStore::new(aws.secrets_manager(), config.secrets);
         let (db, retention_days) = (aws.dynamodb(), config.retention.inbox_days);
         let store_inbox = Inbox::new(db.clone(), bootstrap::require_variable("STORE_INBOX_TABLE")?, retention_days);
         let booking_inbox = Inbox::new(db.clone(), bootstrap::require_variable("BOOKING_INBOX_TABLE")?, retention_days);
@@ -106,24 +116,35 @@ impl WebhookReceiver {
         let address_segment = bootstrap::read_variable("ADDRESS_SEGMENT").map(Secret::new);
         let receiver =
             Self { config, address_segment, secrets, store_inbox, booking_inbox, lead_inbox, line_inbox, clock };
-        tokio::join!(receiver.load_secrets(), aws.preconnect_dynamodb());
+        tokio::join!(receiver.prepare_secrets(&aws), aws.preconnect_dynamodb());
         Ok(receiver)
     }
 
-    /// Reads the secrets of all senders while initialisation runs at full speed. A missing secret
-    /// is read again when its sender posts.
-    async fn load_secrets(&self) {
-        let now = self.clock.now();
+    /// Prepares the read of secrets while initialisation runs at full speed. If one secret holds
+    /// all that this function needs, reads it. Otherwise only connects: the secret of a sender is
+    /// read when that sender first posts, because each read is billed and most senders post rarely.
+    async fn prepare_secrets(&self, aws: &AwsClients) {
         let calendars = self.config.calendars.iter().filter(|(_, calendar)| calendar.kind.proof().is_some());
         let senders = self.config.stores.keys().chain(calendars.map(|(name, _)| name)).chain(self.config.forms.keys());
         let lines = self.config.lines.iter().filter(|(_, line)| line.events);
         let lines = lines.map(|(name, _)| (name, self.config.line_webhook_secret_name(name)));
-        let secrets = senders.map(|name| (name, self.config.webhook_secret_name(name))).chain(lines);
-        let reads = secrets.map(|(sender, secret)| async move {
-            if let Err(error) = self.secrets.get_current(&secret, now).await {
-                tracing::error!(sender.name = sender, "{}", tellonce_core::fault::error_chain(&error));
+        let values: Vec<_> = senders.map(|name| (name, self.config.webhook_secret_name(name))).chain(lines).collect();
+        let secrets: BTreeSet<String> = values.iter().map(|(_, name)| self.secrets.secret_of(name)).collect();
+        if secrets.len() != 1 {
+            return aws.preconnect_secrets_manager().await;
+        }
+        let now = self.clock.now();
+        for (sender, name) in &values {
+            match self.secrets.get_current(name, now).await {
+                Err(error @ SecretError::Unavailable { .. }) => {
+                    return tracing::error!("{}", error_chain(&error));
+                }
+                // The sender's deliveries get 503 until the value is there.
+                Err(error) if !error.is_remembered() => {
+                    tracing::error!(sender.name = sender, "{}", error_chain(&error));
+                }
+                Err(_) | Ok(_) => {}
             }
-        });
-        futures::future::join_all(reads).await;
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! The flow of one request: find its sender, verify it, store the delivery in the sender's inbox.
+//! If the invocation's time is up before that, the sender is asked to retry.
+
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use lambda_http::{Request, RequestExt as _};
 use tellonce_core::{
     client_config::ClientConfig,
+    clock::Deadline,
     delivery::{self, Refusal, Unverified, VerificationOutcome, verify_delivery},
     fault::error_chain,
     inbox::StoreOutcome,
@@ -19,6 +23,9 @@ use crate::{
     sender::{SenderKind, WebhookSender},
 };
 
+/// The part of an invocation's time that is left for the response and its log line.
+const RESPONSE_TIME: Duration = Duration::from_millis(500);
+
 /// How an accepted request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReceiveOutcome {
@@ -32,14 +39,17 @@ pub enum ReceiveOutcome {
 
 impl WebhookReceiver {
     /// Verifies and stores a request, and logs a refusal.
-    pub async fn receive_request(&self, request: &Request) -> Result<AcceptedReply, ReceiveError> {
+    pub async fn receive_request(&self, request: &Request, deadline: Deadline) -> Result<AcceptedReply, ReceiveError> {
         let now = self.clock.now();
         let path = remove_address_segment(self.address_segment.as_ref(), request.uri().path());
         let sender = path.and_then(|path| find_sender(&self.config, path));
         // Only a configured name is logged, because a stranger chooses the path.
         let sender_name = sender.as_ref().ok().map(|sender| sender.name);
         let outcome = match sender {
-            Ok(sender) => self.process_request(sender, request, now).await,
+            Ok(sender) => {
+                let processed = deadline.run_until(RESPONSE_TIME, self.process_request(sender, request, now)).await;
+                processed.unwrap_or(Err(ReceiveError::OutOfTime))
+            }
             Err(reason) => Err(reason),
         };
         match &outcome {

@@ -10,7 +10,7 @@ use tellonce_core::{
     client_config::ClientConfig,
     delivery::{Refusal, VerificationOutcome},
     inbox::{InboxError, MAX_BODY_BYTES},
-    secret::{Secret, SecretError},
+    secret::{Secret, SecretError, SecretLayout},
 };
 use tellonce_samples::{WebhookPost, build_header_map};
 
@@ -650,7 +650,7 @@ fn an_internal_fault_is_not_explained_and_may_be_retried() {
     assert_eq!(PostedRequest { secrets: Vec::new(), ..calcom_request() }.expect_refusal(), again);
     assert_eq!(PostedRequest { secrets: vec![Secret::new("")], ..calendly_request() }.expect_refusal(), again);
     let missing = ReceiveError::from(SecretError::Missing {
-        name: "tellonce/clinic/webhooks/shop".to_owned(),
+        location: SecretLayout::Separate.locate("tellonce/clinic/webhooks/shop"),
         remembered: false,
     });
     assert_eq!((missing.http_status(), missing.public_message()), again);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tellonce_core::appointment::HEADER_STAGE;
+use tellonce_core::{appointment::HEADER_STAGE, heartbeat::HEARTBEAT_ID};
 use tellonce_stack::dynamo::{EmbeddedDynamo, ItemKey, TableChanges};
 
 /// The code of the outcome of a lead whose form is held.
@@ -106,6 +106,10 @@ impl TablesView {
     }
 
     fn insert(&mut self, tables: &ShownTables, table: &str, mut item: Value) {
+        // A heartbeat is in an inbox and is not a delivery.
+        if table != tables.ledger && item["id"] == HEARTBEAT_ID {
+            return;
+        }
         let name = tables.item_name(table, &item);
         if table != tables.ledger {
             item["inbox"] = json!(table);
@@ -327,6 +331,9 @@ mod tests {
         fixture.dynamo.call_operation("DeleteItem", &json!({"TableName": "orders", "Key": key})).unwrap();
         assert_eq!(fixture.look(), 1);
         assert_eq!(texts(fixture.view.deliveries().take(1), "id"), ["shop#18"]);
+        fixture.put("orders", &json!({"id": HEARTBEAT_ID, "sent_at": 200}));
+        fixture.look();
+        assert_eq!(fixture.view.deliveries().count(), 19, "a heartbeat is not a delivery");
     }
 
     #[test]

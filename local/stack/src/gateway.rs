@@ -30,6 +30,7 @@ use crate::{
     ACCOUNT,
     clock::LocalClock,
     functions::{FunctionPool, InvokeError},
+    metrics::MetricLog,
     template::{HttpRoute, SamTemplate},
 };
 
@@ -46,18 +47,26 @@ pub(crate) struct HttpGateway {
     routes: Vec<(HttpRoute, String)>,
     /// The stage, if its addresses begin with its name.
     stage: Option<String>,
+    /// Id of the API in metrics.
+    api: String,
     functions: Arc<FunctionPool>,
     clock: Arc<LocalClock>,
+    metrics: Arc<MetricLog>,
 }
 
 impl HttpGateway {
-    pub(crate) fn new(template: &SamTemplate, functions: Arc<FunctionPool>, clock: Arc<LocalClock>) -> Self {
+    pub(crate) fn new(
+        template: &SamTemplate,
+        functions: Arc<FunctionPool>,
+        clock: Arc<LocalClock>,
+        metrics: Arc<MetricLog>,
+    ) -> Self {
         let routes = template
             .functions
             .iter()
             .flat_map(|function| function.routes.iter().map(|route| (route.clone(), function.name.clone())))
             .collect();
-        Self { routes, stage: template.address_segment.clone(), functions, clock }
+        Self { routes, stage: template.address_segment.clone(), api: template.api.clone(), functions, clock, metrics }
     }
 
     /// What comes before the path of every route: nothing, or the stage.
@@ -83,11 +92,22 @@ impl HttpGateway {
             let route_path = path.clone();
             let handler = move |parameters: RawPathParams, request: Request| async move {
                 let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-                gateway.serve_request(&route_path, parameters, request).await
+                gateway.count_response(gateway.serve_request(&route_path, parameters, request).await)
             };
             router = router.route(&format!("{}{path}", self.address_prefix()), any(handler));
         }
-        router.fallback(async || not_found())
+        router.fallback(async move || self.count_response(not_found()))
+    }
+
+    /// Counts a response of a client's or a server's fault, as API Gateway does
+    /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html>).
+    fn count_response(&self, response: Response) -> Response {
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            let name = if status.is_client_error() { "4xx" } else { "5xx" };
+            self.metrics.count_event("AWS/ApiGateway", name, ("ApiId", &self.api));
+        }
+        response
     }
 
     async fn serve_request(&self, path: &str, parameters: BTreeMap<String, String>, request: Request) -> Response {
@@ -294,18 +314,21 @@ mod tests {
 
     /// A gateway without functions: a request that reaches a route fails with 500.
     fn test_router(routes: &[(&str, &str)], stage: Option<&str>) -> Router {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
+        let metrics = Arc::new(MetricLog::new(clock.clone()));
         let setup = crate::functions::FunctionSetup {
             binaries: "/nowhere".as_ref(),
             directory: "/".as_ref(),
             logs: &std::env::temp_dir(),
+            metrics: &metrics,
             max_instances: 1,
         };
         let functions = FunctionPool::prepare(&[], &setup, |_| BTreeMap::new()).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
         let routes = routes.iter().map(|(method, path)| (test_route(method, path), "absent".to_owned())).collect();
         let stage = stage.map(str::to_owned);
-        Arc::new(HttpGateway { routes, stage, functions: Arc::new(functions), clock }).build_router()
+        let api = "Api".to_owned();
+        Arc::new(HttpGateway { routes, stage, api, functions: Arc::new(functions), clock, metrics }).build_router()
     }
 
     fn test_route(method: &str, path: &str) -> HttpRoute {

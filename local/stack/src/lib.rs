@@ -8,11 +8,13 @@
 //!
 //! Not imitated: IAM (a function here may do anything), memory and CPU limits, concurrency limits.
 
+pub mod alarms;
 pub mod build;
 pub mod clock;
 pub mod dynamo;
 pub mod functions;
 pub mod gateway;
+pub mod metrics;
 mod schedule;
 pub mod secrets;
 mod stack;

@@ -1,8 +1,10 @@
 //! Secrets Manager on this machine: `GetSecretValue` over the values of a local file.
 //!
-//! A secret has two versions, `AWSCURRENT` and `AWSPREVIOUS`. Requests are counted, so that a test
-//! can check the functions' cache. The file is never written: a rotation lasts as long as the
-//! stack. Requests are not authenticated. Only the template limits a function to its own secrets.
+//! A secret has two versions, `AWSCURRENT` and `AWSPREVIOUS`. The file and the methods name
+//! values. If the client stores its values by role, they are members of JSON objects. Requests are
+//! counted, so that a test can check the functions' cache. The file is never written: a rotation
+//! lasts as long as the stack. Requests are not authenticated. Only the template limits a function
+//! to its own secrets.
 //!
 //! Shapes:
 //! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
@@ -14,6 +16,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -26,15 +29,19 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
+use tellonce_core::secret::{SecretLayout, SecretLocation, list_values};
 
 use crate::clock::LocalClock;
 
 /// The secrets of a stack.
 #[derive(Debug)]
 pub struct FakeSecretsManager {
-    values: Mutex<BTreeMap<String, StoredSecret>>,
+    layout: SecretLayout,
+    /// By the name of the secret.
+    stored: Mutex<BTreeMap<String, StoredSecret>>,
     requests: Mutex<BTreeMap<String, u64>>,
     failures_left: AtomicU32,
+    delay_ms: AtomicU64,
     changes: AtomicU64,
     clock: Arc<LocalClock>,
 }
@@ -51,20 +58,22 @@ struct StoredSecret {
 impl FakeSecretsManager {
     /// Reads the file: a JSON object that maps the full name of a secret to `"value"` or to
     /// `{"current": "…", "previous": "…"}`.
-    pub fn read(path: &Path, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
+    pub fn read(path: &Path, layout: SecretLayout, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
             format!("could not read the secrets file {} (choose one with --secrets FILE)", path.display())
         })?;
-        Self::parse(&text, clock).with_context(|| format!("in the secrets file {}", path.display()))
+        Self::parse(&text, layout, clock).with_context(|| format!("in the secrets file {}", path.display()))
     }
 
     /// Parses the content of the file. Errors name a secret and never show its value.
-    pub fn parse(text: &str, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
+    pub fn parse(text: &str, layout: SecretLayout, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
         // The parser's message may quote a value, so the error has only its position.
         let file: BTreeMap<String, Value> = serde_json::from_str(text)
             .map_err(|e| anyhow::anyhow!("not a JSON object (line {}, column {})", e.line(), e.column()))?;
+        let file =
+            list_values(file).map_err(|name| anyhow::anyhow!("`{name}` should be a JSON object of its members"))?;
         let created_ms = clock.now_ms();
-        let mut values = BTreeMap::new();
+        let mut stored: BTreeMap<String, StoredSecret> = BTreeMap::new();
         for (name, value) in file {
             let text = |v: Option<&Value>| v.and_then(Value::as_str).map(str::to_owned);
             let (current, previous) = match &value {
@@ -75,39 +84,70 @@ impl FakeSecretsManager {
             let current = current.with_context(|| {
                 format!("`{name}` should be a string or {{\"current\": \"…\", \"previous\": \"…\"}}")
             })?;
-            values.insert(name, StoredSecret { current, previous, created_ms, version: 1 });
+            let location = layout.locate(&name);
+            let known = stored.remove(&location.secret);
+            let known_previous = known.as_ref().map(|known| known.previous.as_ref().unwrap_or(&known.current));
+            let has_previous = previous.is_some() || known.as_ref().is_some_and(|known| known.previous.is_some());
+            let before = with_value(known_previous, &location, Some(previous.as_ref().unwrap_or(&current)));
+            let secret = StoredSecret {
+                current: with_value(known.as_ref().map(|known| &known.current), &location, Some(&current)),
+                previous: has_previous.then_some(before),
+                created_ms,
+                version: 1,
+            };
+            stored.insert(location.secret, secret);
         }
         Ok(Self {
-            values: Mutex::new(values),
+            layout,
+            stored: Mutex::new(stored),
             requests: Mutex::default(),
             failures_left: AtomicU32::new(0),
+            delay_ms: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             clock,
         })
     }
 
-    /// The current value of a secret.
+    /// The current value of this name.
     pub fn current_value(&self, name: &str) -> Option<String> {
-        tellonce_fakes::lock_mutex(&self.values).get(name).map(|secret| secret.current.clone())
+        let location = self.layout.locate(name);
+        let stored = tellonce_fakes::lock_mutex(&self.stored);
+        let text = &stored.get(&location.secret)?.current;
+        match location.member {
+            None => Some(text.clone()),
+            Some(member) => parse_members(text).get(&member)?.as_str().map(str::to_owned),
+        }
     }
 
     /// Names of all secrets.
     pub fn list_names(&self) -> Vec<String> {
-        tellonce_fakes::lock_mutex(&self.values).keys().cloned().collect()
+        tellonce_fakes::lock_mutex(&self.stored).keys().cloned().collect()
     }
 
-    /// Rotates a secret: `value` becomes current, the current value becomes previous. Adds an
-    /// unknown name.
+    /// Replaces or adds a value: the secret's version becomes previous, and one with `value`
+    /// becomes current.
     pub fn rotate(&self, name: &str, value: &str) {
-        let mut values = tellonce_fakes::lock_mutex(&self.values);
-        let old = values.get(name);
-        let secret = StoredSecret {
-            current: value.to_owned(),
+        self.store_value(name, Some(value));
+    }
+
+    fn store_value(&self, name: &str, value: Option<&str>) {
+        let location = self.layout.locate(name);
+        let before =
+            tellonce_fakes::lock_mutex(&self.stored).get(&location.secret).map(|secret| secret.current.clone());
+        self.store_text(&location.secret, &with_value(before.as_ref(), &location, value));
+    }
+
+    /// Stores a new version of a whole secret, such as the JSON object of a role.
+    pub fn store_text(&self, secret: &str, text: &str) {
+        let mut stored = tellonce_fakes::lock_mutex(&self.stored);
+        let old = stored.get(secret);
+        let version = StoredSecret {
+            current: text.to_owned(),
             previous: old.map(|secret| secret.current.clone()),
             created_ms: self.clock.now_ms(),
             version: old.map_or(1, |secret| secret.version + 1),
         };
-        values.insert(name.to_owned(), secret);
+        stored.insert(secret.to_owned(), version);
         self.count_change();
     }
 
@@ -120,15 +160,24 @@ impl FakeSecretsManager {
         self.changes.load(Ordering::SeqCst)
     }
 
-    /// Removes a secret.
+    /// Removes a value, and its secret if that holds nothing else.
     pub fn remove(&self, name: &str) {
-        tellonce_fakes::lock_mutex(&self.values).remove(name);
-        self.count_change();
+        if self.layout.locate(name).member.is_some() {
+            self.store_value(name, None);
+        } else {
+            tellonce_fakes::lock_mutex(&self.stored).remove(name);
+            self.count_change();
+        }
     }
 
     /// Makes the next `n` requests fail with `InternalServiceError` (HTTP 500), as in an outage.
     pub fn fail_next(&self, n: u32) {
         self.failures_left.store(n, Ordering::SeqCst);
+    }
+
+    /// Delays every response by this time. Zero ends the delay.
+    pub fn delay(&self, delay: Duration) {
+        self.delay_ms.store(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// Requests for this secret since the start or the last [`Self::reset_requests`].
@@ -163,8 +212,8 @@ impl FakeSecretsManager {
             let body = json!({"__type": "InternalServiceError", "Message": "An error occurred on the server side."});
             return (StatusCode::INTERNAL_SERVER_ERROR, body);
         }
-        let values = tellonce_fakes::lock_mutex(&self.values);
-        let Some(secret) = values.get(id) else {
+        let stored = tellonce_fakes::lock_mutex(&self.stored);
+        let Some(secret) = stored.get(id) else {
             return error_reply("ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
         };
         let stage = request["VersionStage"].as_str().unwrap_or("AWSCURRENT");
@@ -193,6 +242,22 @@ impl FakeSecretsManager {
     }
 }
 
+/// The text of a secret with another value at a location; `None` removes a member.
+fn with_value(text: Option<&String>, location: &SecretLocation, value: Option<&(impl AsRef<str> + ?Sized)>) -> String {
+    let value = value.map(AsRef::as_ref);
+    let Some(member) = &location.member else { return value.unwrap_or_default().to_owned() };
+    let mut members = text.map(|text| parse_members(text)).unwrap_or_default();
+    match value {
+        Some(value) => members.insert(member.clone(), json!(value)),
+        None => members.remove(member),
+    };
+    Value::Object(members).to_string()
+}
+
+fn parse_members(text: &str) -> serde_json::Map<String, Value> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
 fn error_reply(kind: &str, message: &str) -> (StatusCode, Value) {
     (StatusCode::BAD_REQUEST, json!({"__type": kind, "Message": message}))
 }
@@ -206,6 +271,7 @@ async fn handle_http(State(secrets): State<Arc<FakeSecretsManager>>, headers: He
             &format!("the local stack has no Secrets Manager operation {other}"),
         ),
     };
+    tokio::time::sleep(Duration::from_millis(secrets.delay_ms.load(Ordering::SeqCst))).await;
     (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.1")], body.to_string()).into_response()
 }
 
@@ -216,7 +282,7 @@ mod tests {
     fn parse_secrets(text: &str) -> (tempfile::TempDir, FakeSecretsManager) {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
-        let secrets = FakeSecretsManager::parse(text, clock).unwrap();
+        let secrets = FakeSecretsManager::parse(text, SecretLayout::Separate, clock).unwrap();
         (dir, secrets)
     }
 
@@ -257,8 +323,30 @@ mod tests {
     fn a_secret_that_is_not_a_text_is_refused_without_showing_it() {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
-        let error = format!("{:#}", FakeSecretsManager::parse(r#"{"a": ["hush"]}"#, clock).unwrap_err());
+        let error = format!(
+            "{:#}",
+            FakeSecretsManager::parse(r#"{"a": ["hush"]}"#, SecretLayout::Separate, clock).unwrap_err()
+        );
         assert!(error.contains("`a`") && !error.contains("hush"), "{error}");
+    }
+
+    #[test]
+    fn values_by_role_are_members_and_share_their_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
+        let file = r#"{"tellonce/a/webhooks/shop": {"current": "s2", "previous": "s1"}, "tellonce/a/webhooks/other": "o1",
+                       "tellonce/a/apis": {"stores/shop": "t1"}}"#;
+        let secrets = FakeSecretsManager::parse(file, SecretLayout::ByRole, clock).unwrap();
+        let text = |stage| get_value(&secrets, "tellonce/a/webhooks", Some(stage)).1["SecretString"].clone();
+        assert_eq!(text("AWSCURRENT"), r#"{"other":"o1","shop":"s2"}"#);
+        assert_eq!(text("AWSPREVIOUS"), r#"{"other":"o1","shop":"s1"}"#);
+        assert_eq!(secrets.list_names(), ["tellonce/a/apis", "tellonce/a/webhooks"]);
+        assert_eq!(secrets.current_value("tellonce/a/stores/shop").as_deref(), Some("t1"));
+        secrets.rotate("tellonce/a/webhooks/other", "o2");
+        assert_eq!(text("AWSCURRENT"), r#"{"other":"o2","shop":"s2"}"#);
+        assert_eq!(text("AWSPREVIOUS"), r#"{"other":"o1","shop":"s2"}"#);
+        secrets.remove("tellonce/a/webhooks/shop");
+        assert_eq!(text("AWSCURRENT"), r#"{"other":"o2"}"#);
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! - [`FormConfig`]: a source of leads, with their first touch.
 //! - [`CrmConfig`]: a CRM. [`EscalationRule`]: when the team is alerted. [`TargetConfig`]: where.
 //!
-//! Names of secrets follow from names in the file: [`ClientConfig::webhook_secret_name`] and its
-//! neighbours.
+//! Names of secret values follow from names in the file: [`ClientConfig::webhook_secret_name`] and
+//! its neighbours. [`SecretLayout`] says which secret holds a value.
 //!
 //! Promises: what [`ClientConfig::parse`] returns has the right shape. Does **not** check its
 //! meaning, such as whether templates render and every store names a known line. `tellonce check`
@@ -35,7 +35,7 @@ use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{contact::PhoneRule, provider::PROVIDER};
+use crate::{contact::PhoneRule, provider::PROVIDER, secret::SecretLayout};
 
 pub use calendars::*;
 pub use conversation::{
@@ -86,6 +86,10 @@ pub struct ClientConfig {
     /// How long deliveries and ledger rows are kept.
     #[serde(default)]
     pub retention: Retention,
+    /// How values are stored in Secrets Manager: `separate`, one secret each, or `by-role`, five
+    /// JSON secrets at most. Default: `separate`.
+    #[serde(default)]
+    pub secrets: SecretLayout,
     /// The WhatsApp lines of the client, by a name of your choice. At least one. A name has at most
     /// 40 lower-case letters, digits, `-` and `_`.
     pub lines: BTreeMap<String, LineConfig>,

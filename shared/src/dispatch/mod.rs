@@ -102,7 +102,7 @@ impl Dispatcher {
         let db = aws.dynamodb();
         let table = bootstrap::require_variable("LEDGER_TABLE")?;
         let provider = ProviderClient::new(http, &bootstrap::require_variable("PROVIDER_BASE_URL")?);
-        let secrets = SecretStore::new(aws.secrets_manager());
+        let secrets = SecretStore::new(aws.secrets_manager(), config.secrets);
         let clock = Clock::from_environment();
         let (ledger, ()) = tokio::join!(
             Ledger::connect(db.clone(), table.clone(), config.retention.ledger_days),

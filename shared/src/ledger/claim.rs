@@ -70,9 +70,6 @@ pub struct ReminderDay {
     pub now: Timestamp,
 }
 
-/// Attempts of a claim that conflicts with other writes to the same rows.
-const MAX_ATTEMPTS: u32 = 4;
-
 impl Ledger {
     /// Opens a reminder's row and records in the header that it was opened.
     ///
@@ -245,34 +242,17 @@ impl Ledger {
         };
         let with_header = head.is_some();
         let items: Vec<TransactWriteItem> = [row, contact].into_iter().chain(head).chain(count).collect();
-        for attempt in 0..MAX_ATTEMPTS {
-            // The SDK gives each call its own token and repeats the token when a response is lost,
-            // so a repeated call never conflicts with its own write.
-            let call = self.db.transact_write_items().set_transact_items(Some(items.clone()));
-            let Err(error) = call.send().await else { return Ok(Vec::new()) };
-            let reasons = match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                    cancelled.cancellation_reasons()
-                }
-                Some(TransactWriteItemsError::TransactionInProgressException(_)) => &[],
-                _ => return Err(LedgerError::Transact(Box::new(error))),
-            };
-            let failed = find_failed_conditions(reasons, with_header);
-            if !failed.is_empty() {
-                return Ok(failed);
+        // The SDK repeats conflicts and throttling, and gives each call its own token. It repeats
+        // the token with the call, so a repeat never conflicts with its own write.
+        let call = self.db.transact_write_items().set_transact_items(Some(items));
+        let Err(error) = call.send().await else { return Ok(Vec::new()) };
+        let failed = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                find_failed_conditions(cancelled.cancellation_reasons(), with_header)
             }
-            let passing = |reason: &CancellationReason| {
-                matches!(
-                    reason.code(),
-                    None | Some("None" | "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")
-                )
-            };
-            if !reasons.iter().all(passing) {
-                return Err(LedgerError::Transact(Box::new(error)));
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20 << attempt)).await;
-        }
-        Err(LedgerError::TooManyConflicts)
+            _ => Vec::new(),
+        };
+        if failed.is_empty() { Err(LedgerError::Transact(Box::new(error))) } else { Ok(failed) }
     }
 }
 

@@ -15,7 +15,7 @@ use tellonce_core::{
     appointment::AppointmentReport,
     base_urls::BaseUrls,
     client_config::{CalendarConfig, CalendarKind, ClientConfig, FeedRule, ReminderStage},
-    clock::{Clock, Deadline},
+    clock::{Clock, Deadline, RESPONSE_TIME},
     contact::PhoneError,
     fault::{ClassifyFault, Fault, catch_failure, error_chain},
     feed::{FeedSnapshot, FeedStore, FeedStoreError, KnownOccurrence},
@@ -156,6 +156,10 @@ impl FeedPoller<'_> {
             if only.is_some_and(|only| only != name) {
                 continue;
             }
+            if !deadline.has_time_for_call() {
+                summary.deferred += 1;
+                continue;
+            }
             match self.feed_store.load(name).await {
                 Ok(snapshot) if only.is_some() || is_due(&snapshot, rule, now) => {
                     due.push((FeedSource { name, calendar, rule }, snapshot));
@@ -175,9 +179,18 @@ impl FeedPoller<'_> {
                 break;
             }
             let read = self.read_feed(source, snapshot, deadline, &apply_report, &mut summary);
-            if let Err(failure) = catch_failure(Box::pin(read)).await {
-                self.record_failure(source.name, &failure, self.clock.now()).await;
-                summary.failed += 1;
+            match deadline.run_until(RESPONSE_TIME, catch_failure(Box::pin(read))).await {
+                Some(Ok(())) => {}
+                Some(Err(failure)) => {
+                    self.record_failure(source.name, &failure, self.clock.now()).await;
+                    summary.failed += 1;
+                }
+                None => {
+                    let name = source.name;
+                    tracing::error!(calendar.name = name, "gave up reading feed {name}: the time was up");
+                    summary.deferred += summary.due - number;
+                    break;
+                }
             }
         }
         summary

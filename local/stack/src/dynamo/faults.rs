@@ -1,6 +1,6 @@
 //! Faults between a function and its table, on demand.
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use http::StatusCode;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -18,11 +18,46 @@ pub enum DynamoFault {
     /// The request takes effect and the response is `InternalServerError`, HTTP 500: the outcome is
     /// unknown.
     LoseResponse,
+    /// A write meets a transaction on the same item, without an effect: a single write gets
+    /// `TransactionConflictException`, a transaction `TransactionCanceledException`. Reads never
+    /// get it.
+    TransactionConflict,
+    /// A transaction is cancelled because the table throttles one of its items, without an effect.
+    TransactionThrottled,
+    /// The request waits for this long before it takes effect, also if the caller has given up.
+    Delay(Duration),
 }
 
+/// The operations that a transaction on the same item refuses.
+const WRITES: [&str; 4] = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"];
+/// Source: docs.aws.amazon.com, "`TransactWriteItems`", "Errors", "Cancellation reason codes and
+/// possible error messages".
+const CONFLICT_MESSAGE: &str = "Transaction is ongoing for the item.";
+const THROTTLED_ITEM_MESSAGE: &str = "Throughput exceeds the current capacity of your table or index. DynamoDB is \
+    automatically scaling your table or index so please try again shortly.";
+
 impl DynamoFault {
-    pub(super) fn error_response(self) -> (StatusCode, Value) {
+    fn applies_to(self, operation: &str) -> bool {
+        match self {
+            Self::TransactionConflict => WRITES.contains(&operation),
+            Self::TransactionThrottled => operation == "TransactWriteItems",
+            Self::Throttle | Self::ThroughputExceeded | Self::Outage | Self::LoseResponse | Self::Delay(_) => true,
+        }
+    }
+
+    pub(super) fn error_response(self, operation: &str, request: &Value) -> (StatusCode, Value) {
         let (status, kind, message) = match self {
+            Self::TransactionConflict if operation == "TransactWriteItems" => {
+                return cancel_transaction(request, "TransactionConflict", CONFLICT_MESSAGE);
+            }
+            Self::TransactionThrottled => {
+                return cancel_transaction(request, "ThrottlingError", THROTTLED_ITEM_MESSAGE);
+            }
+            Self::TransactionConflict => (
+                StatusCode::BAD_REQUEST,
+                "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
+                CONFLICT_MESSAGE,
+            ),
             Self::Throttle => (
                 StatusCode::BAD_REQUEST,
                 "com.amazon.coral.availability#ThrottlingException",
@@ -33,7 +68,8 @@ impl DynamoFault {
                 "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
                 "The level of configured provisioned throughput for the table was exceeded.",
             ),
-            Self::Outage | Self::LoseResponse => (
+            // A delayed request is answered as usual.
+            Self::Outage | Self::LoseResponse | Self::Delay(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "com.amazonaws.dynamodb.v20120810#InternalServerError",
                 "The request processing has failed because of an unknown error, exception or failure.",
@@ -41,6 +77,19 @@ impl DynamoFault {
         };
         (status, json!({"__type": kind, "message": message}))
     }
+}
+
+/// The response to a transaction that is cancelled because of its first item. The reasons are in
+/// the order of the items.
+fn cancel_transaction(request: &Value, code: &str, message: &str) -> (StatusCode, Value) {
+    let count = request["TransactItems"].as_array().map_or(1, Vec::len);
+    let reasons = std::iter::once(json!({"Code": code, "Message": message}));
+    let reasons: Vec<Value> = reasons.chain((1..count).map(|_| json!({"Code": "None"}))).collect();
+    let codes: Vec<&str> = reasons.iter().filter_map(|reason| reason["Code"].as_str()).collect();
+    let message =
+        format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]", codes.join(", "));
+    let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+    (StatusCode::BAD_REQUEST, json!({"__type": kind, "Message": message, "CancellationReasons": reasons}))
 }
 
 /// Which of the requests fail.
@@ -80,6 +129,7 @@ impl Default for DynamoFaults {
 pub(super) struct FaultPlan {
     pub(super) refuse: Option<DynamoFault>,
     pub(super) lose_response: Option<DynamoFault>,
+    pub(super) delay: Duration,
 }
 
 impl DynamoFaults {
@@ -109,6 +159,25 @@ impl DynamoFaults {
         });
     }
 
+    /// Lets this share (0 to 1) of the writes meet a transaction, and throttles as many
+    /// transactions, until [`Self::clear`].
+    pub fn conflict_fraction(&self, share: f64) {
+        for fault in [DynamoFault::TransactionConflict, DynamoFault::TransactionThrottled] {
+            let frequency = FaultFrequency::Fraction(share.clamp(0.0, 1.0));
+            self.inject_rule(FaultRule { operation: None, table: None, fault, frequency });
+        }
+    }
+
+    /// Delays every request until [`Self::clear`], or only those to one table.
+    pub fn delay(&self, table: Option<&str>, delay: Duration) {
+        self.inject_rule(FaultRule {
+            operation: None,
+            table: table.map(str::to_owned),
+            fault: DynamoFault::Delay(delay),
+            frequency: FaultFrequency::Fraction(1.0),
+        });
+    }
+
     /// Removes all rules.
     pub fn clear(&self) {
         tellonce_fakes::lock_mutex(&self.0).0.clear();
@@ -124,7 +193,8 @@ impl DynamoFaults {
         let (rules, random) = &mut *held;
         let mut plan = FaultPlan::default();
         for rule in rules.iter_mut() {
-            let applies = rule.operation.as_deref().is_none_or(|wanted| wanted == operation)
+            let applies = rule.fault.applies_to(operation)
+                && rule.operation.as_deref().is_none_or(|wanted| wanted == operation)
                 && rule.table.as_deref().is_none_or(|wanted| table.split(',').any(|name| name == wanted));
             if !applies || plan.refuse.is_some() {
                 continue;
@@ -139,9 +209,12 @@ impl DynamoFaults {
             if hit {
                 match rule.fault {
                     DynamoFault::LoseResponse => plan.lose_response = Some(rule.fault),
-                    DynamoFault::Throttle | DynamoFault::ThroughputExceeded | DynamoFault::Outage => {
-                        plan.refuse = Some(rule.fault);
-                    }
+                    DynamoFault::Delay(delay) => plan.delay += delay,
+                    DynamoFault::Throttle
+                    | DynamoFault::ThroughputExceeded
+                    | DynamoFault::Outage
+                    | DynamoFault::TransactionConflict
+                    | DynamoFault::TransactionThrottled => plan.refuse = Some(rule.fault),
                 }
             }
         }

@@ -225,8 +225,9 @@ impl EmbeddedDynamo {
         };
         let table = request_tables(&operation, &request);
         let plan = self.faults.plan_request(&operation, &table);
+        tokio::time::sleep(plan.delay).await;
         if let Some(fault) = plan.refuse {
-            let (status, answer) = fault.error_response();
+            let (status, answer) = fault.error_response(&operation, &request);
             self.counters.record_failure(&operation, &table, body.len(), answer["__type"].as_str().unwrap_or_default());
             return (status, answer);
         }
@@ -237,6 +238,7 @@ impl EmbeddedDynamo {
         {
             fields.insert("ReturnConsumedCapacity".to_owned(), json!("TOTAL"));
         }
+        let lost_response = plan.lose_response.map(|fault| fault.error_response(&operation, &request));
         let (dynamo, name) = (self.clone(), operation.clone());
         let result = tokio::task::spawn_blocking(move || dynamo.apply_operation(&name, request)).await;
         let result = result.unwrap_or_else(|e| Err(DynoxideError::InternalServerError(e.to_string())));
@@ -251,7 +253,7 @@ impl EmbeddedDynamo {
                 if counters::capacity_kind(&operation) == Some(counters::CapacityKind::Write) {
                     self.wake_readers();
                 }
-                plan.lose_response.map_or((StatusCode::OK, answer), DynamoFault::error_response)
+                lost_response.unwrap_or((StatusCode::OK, answer))
             }
             Err(e) => {
                 self.counters.record_failure(&operation, &table, body.len(), e.error_type());
@@ -289,7 +291,9 @@ impl std::fmt::Debug for EmbeddedDynamo {
 async fn handle_http(State(dynamo): State<Arc<EmbeddedDynamo>>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    let (status, body) = dynamo.serve_request(operation, body).await;
+    // In a task, because a request that has arrived takes effect even if the caller gives up.
+    let served = tokio::spawn(dynamo.serve_request(operation, body)).await;
+    let (status, body) = served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null));
     let id = tellonce_fakes::generate_id();
     (
         [(header::CONTENT_TYPE.as_str(), "application/x-amz-json-1.0"), ("x-amzn-requestid", id.as_str())],

@@ -114,6 +114,64 @@ async fn a_transaction_hits_the_faults_of_its_table_and_is_recognized_by_its_tok
 }
 
 #[tokio::test]
+async fn a_conflict_is_worded_as_for_the_operation_and_never_meets_a_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open_dynamo(&dir, None);
+    let inject = |fault| {
+        dynamo.faults().inject_rule(FaultRule {
+            operation: None,
+            table: None,
+            fault,
+            frequency: FaultFrequency::Next(1),
+        });
+    };
+    inject(DynamoFault::TransactionConflict);
+    let read = json!({"TableName": "Ledger", "Key": {"subject": {"S": "a"}}}).to_string();
+    assert_eq!(dynamo.clone().serve_request("GetItem".to_owned(), read.into()).await.0, StatusCode::OK);
+    let (status, answer) = put_item(&dynamo, "a", None).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(answer["__type"].as_str().unwrap().ends_with("#TransactionConflictException"), "{answer}");
+    for (fault, code) in [
+        (DynamoFault::TransactionConflict, "TransactionConflict"),
+        (DynamoFault::TransactionThrottled, "ThrottlingError"),
+    ] {
+        inject(fault);
+        let (status, answer) = transact_put(&dynamo, "a", "1").await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(answer["__type"].as_str().unwrap().ends_with("#TransactionCanceledException"), "{answer}");
+        let codes =
+            answer["CancellationReasons"].as_array().unwrap().iter().map(|reason| reason["Code"].as_str().unwrap());
+        assert_eq!(codes.collect::<Vec<_>>(), [code, "None"]);
+    }
+    // A single write meets no throttling of transactions.
+    inject(DynamoFault::TransactionThrottled);
+    assert_eq!(put_item(&dynamo, "a", None).await.0, StatusCode::OK);
+    assert_eq!(dynamo.faults().list_rules().len(), 1);
+}
+
+#[tokio::test]
+async fn a_delayed_write_takes_effect_although_the_caller_gave_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let dynamo = open_dynamo(&dir, None);
+    dynamo.faults().delay(Some("Ledger"), Duration::from_millis(50));
+    let request = json!({"TableName": "Ledger", "Item": {"subject": {"S": "a"}}}).to_string();
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-target", "DynamoDB_20120810.PutItem".parse().unwrap());
+    let answer = handle_http(State(dynamo.clone()), headers, request.into());
+    assert!(tokio::time::timeout(Duration::from_millis(5), answer).await.is_err());
+    let key = json!({"TableName": "Ledger", "Key": {"subject": {"S": "a"}}});
+    let is_written = || dynamo.call_operation("GetItem", &key).unwrap()["Item"].is_object();
+    assert!(!is_written());
+    for _ in 0..200 {
+        if is_written() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the write never took effect");
+}
+
+#[tokio::test]
 async fn throttling_ends_after_as_many_requests_as_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let dynamo = open_dynamo(&dir, None);

@@ -16,7 +16,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{FunctionPool, FunctionSetup};
-use crate::template;
+use crate::{clock::LocalClock, metrics::MetricLog, template};
 
 pub(crate) const FUNCTION_NAME: &str = "child";
 
@@ -43,7 +43,14 @@ pub(crate) fn create_pool(folder: &Path, timeout: Duration, max_instances: usize
         streams: Vec::new(),
         schedules: Vec::new(),
     };
-    let setup = FunctionSetup { binaries: folder, directory: folder, logs: &folder.join("logs"), max_instances };
+    let clock = LocalClock::open(&folder.join("clock")).unwrap();
+    let setup = FunctionSetup {
+        binaries: folder,
+        directory: folder,
+        logs: &folder.join("logs"),
+        metrics: &Arc::new(MetricLog::new(Arc::new(clock))),
+        max_instances,
+    };
     Arc::new(FunctionPool::prepare(&[function], &setup, |f| f.env.clone()).unwrap())
 }
 

@@ -1,11 +1,19 @@
 //! Output of functions on stdout and stderr: the last lines in memory, all of them in a file.
 
-use std::{collections::VecDeque, fs::File, io::Write as _, path::Path, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::Write as _,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::Context as _;
 use serde::Serialize;
 
 use tellonce_fakes::system_now_ms;
+
+use crate::metrics::MetricLog;
 
 /// Lines kept in memory per function.
 const MAX_KEPT_LINES: usize = 5000;
@@ -41,6 +49,7 @@ pub struct LogLine {
 #[derive(Debug)]
 pub(super) struct FunctionLog {
     function: String,
+    metrics: Arc<MetricLog>,
     state: Mutex<LogState>,
 }
 
@@ -52,17 +61,20 @@ struct LogState {
 }
 
 impl FunctionLog {
-    pub(super) fn open(folder: &Path, function: &str) -> anyhow::Result<Self> {
+    pub(super) fn open(folder: &Path, function: &str, metrics: Arc<MetricLog>) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
         let path = folder.join(format!("{function}.log"));
         let file = File::options().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("could not write {}", path.display()))?;
         let inner = LogState { lines: VecDeque::new(), lines_written: 0, file };
-        Ok(Self { function: function.to_owned(), state: Mutex::new(inner) })
+        Ok(Self { function: function.to_owned(), metrics, state: Mutex::new(inner) })
     }
 
     pub(super) fn add_line(&self, source: LogSource, pid: u32, text: &str) {
         tracing::debug!(target: "function", "{} {pid}: {text}", self.function);
+        if source == LogSource::Stdout {
+            self.metrics.add_line(text);
+        }
         let mut inner = tellonce_fakes::lock_mutex(&self.state);
         inner.lines_written += 1;
         let line = LogLine { number: inner.lines_written, at_ms: system_now_ms(), source, pid, text: text.to_owned() };

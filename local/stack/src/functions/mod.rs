@@ -30,7 +30,7 @@ use tokio::sync::Semaphore;
 pub use invoke_error::InvokeError;
 pub use logs::{LogLine, LogSource};
 
-use crate::{ACCOUNT, REGION, template};
+use crate::{ACCOUNT, REGION, metrics::MetricLog, template};
 use instance::{FunctionInstance, LaunchConfig};
 use logs::FunctionLog;
 use runtime_api::PendingInvocation;
@@ -59,6 +59,8 @@ pub(crate) struct FunctionSetup<'a> {
     pub(crate) directory: &'a Path,
     /// Where the logs go.
     pub(crate) logs: &'a Path,
+    /// Where the metrics in the log lines go.
+    pub(crate) metrics: &'a Arc<MetricLog>,
     /// Processes per function.
     pub(crate) max_instances: usize,
 }
@@ -106,7 +108,7 @@ impl FunctionPool {
                 name: function.name.clone(),
                 timeout: function.timeout,
                 launch_config: recipe,
-                logs: Arc::new(FunctionLog::open(setup.logs, &function.name)?),
+                logs: Arc::new(FunctionLog::open(setup.logs, &function.name, setup.metrics.clone())?),
                 permits: Semaphore::new(setup.max_instances.max(1)),
                 idle: Mutex::default(),
                 instances: Mutex::default(),

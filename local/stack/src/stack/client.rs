@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use tellonce_core::client_config::{CrmConfig, TargetConfig, TargetKind};
+use tellonce_core::{
+    client_config::{CrmConfig, TargetConfig, TargetKind},
+    secret::SecretLayout,
+};
 use tellonce_fakes::{
     crms::FakeCrmAccount,
     services::{FakeAccount, FakeService},
@@ -28,6 +31,8 @@ const LAYER_MOUNT: &str = "/opt/";
 pub(super) struct StackClient {
     #[serde(rename = "client")]
     pub(super) id: String,
+    #[serde(default)]
+    pub(super) secrets: SecretLayout,
     #[serde(default)]
     pub(super) lines: BTreeMap<String, ClientLine>,
     #[serde(default)]

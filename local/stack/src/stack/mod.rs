@@ -29,15 +29,17 @@ use tellonce_fakes::{
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
+    alarms::{self, AlarmChange},
     clock::LocalClock,
     dynamo::EmbeddedDynamo,
     functions::{FunctionPool, InvocationCounts, LogLine},
     gateway::HttpGateway,
+    metrics::MetricLog,
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
     state::StateFolder,
     streams::{FailedBatch, FailureLog, MappingState, ReaderContext, StreamPositions, StreamReader},
-    template::{HttpRoute, SamTemplate},
+    template::{HttpRoute, SamTemplate, TemplateAlarm},
 };
 
 pub use options::StackOptions;
@@ -74,6 +76,7 @@ pub struct LocalStack {
     fakes: StackFakes,
     readers: Vec<Arc<StreamReader>>,
     failures: Arc<FailureLog>,
+    metrics: Arc<MetricLog>,
     scheduled: Vec<ScheduledFunction>,
     state: StateFolder,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -91,15 +94,14 @@ impl LocalStack {
     /// The same with a web console beside the gateway's routes.
     pub async fn start_with_console(options: StackOptions, build_console: ConsoleBuilder) -> anyhow::Result<Arc<Self>> {
         let (options, client) = read_client_folder(options)?;
-        let template_path = options.template.clone().unwrap_or_else(|| options.root.join("template.yaml"));
-        let template = SamTemplate::read(&template_path, &build_parameters(&options, &client))?;
+        let template = SamTemplate::read(&options.template_path(), &build_parameters(&options, &client))?;
 
         let listener = server::bind_port(options.gateway_port, "the gateway and the console", "--port")?;
         let gateway_addr = listener.local_addr()?;
         let state = StateFolder::open(options.state.as_deref(), options.fresh)?;
         let clock = Arc::new(LocalClock::open(&state.file_path("clock"))?);
         let secrets_path = options.secrets.clone().unwrap_or_else(|| options.client.join("secrets.json"));
-        let secrets = Arc::new(FakeSecretsManager::read(&secrets_path, clock.clone())?);
+        let secrets = Arc::new(FakeSecretsManager::read(&secrets_path, client.secrets, clock.clone())?);
         let dynamo = Arc::new(EmbeddedDynamo::open(state.persistent_path("dynamo.db").as_deref(), clock.clone())?);
         dynamo.create_tables(&tables_with_read_streams(&template))?;
         let provider = start_fake_provider(&options, &state, &client, &secrets).await?;
@@ -115,17 +117,19 @@ impl LocalStack {
             gateway_url: format!("http://{gateway_addr}"),
             clock: clock.path().to_owned(),
         };
-        let functions = prepare_functions(&template, &options, &state, &endpoints)?;
+        let metrics = Arc::new(MetricLog::new(clock.clone()));
+        let functions = prepare_functions(&template, &options, &state, &endpoints, &metrics)?;
         let failures = Arc::new(FailureLog::open(state.persistent_path("failures.jsonl").as_deref())?);
         let shared = ReaderContext {
             dynamo: dynamo.clone(),
             functions: functions.clone(),
             positions: Arc::new(StreamPositions::open(state.persistent_path("streams.json").as_deref())?),
             failures: failures.clone(),
+            metrics: metrics.clone(),
             backoff: options.backoff,
         };
         let stack = Arc::new(Self {
-            gateway: Arc::new(HttpGateway::new(&template, functions.clone(), clock.clone())),
+            gateway: Arc::new(HttpGateway::new(&template, functions.clone(), clock.clone(), metrics.clone())),
             readers: open_readers(&template, &shared)?,
             scheduled: list_scheduled(&template),
             options,
@@ -139,6 +143,7 @@ impl LocalStack {
             provider,
             fakes,
             failures,
+            metrics,
             state,
             tasks: Mutex::new(tasks),
         });
@@ -306,6 +311,27 @@ impl LocalStack {
         self.readers.iter().map(|reader| reader.read_state()).collect()
     }
 
+    /// All metrics since the start.
+    pub fn metrics(&self) -> &MetricLog {
+        &self.metrics
+    }
+
+    /// The changes of the template's alarms, evaluated every minute from `from_minute` (since 1970)
+    /// until now. A metric of a function counts a moment after the function printed it.
+    pub fn list_alarm_changes(&self, from_minute: i64) -> anyhow::Result<Vec<AlarmChange>> {
+        let parameters = build_parameters(&self.options, &self.client);
+        let alarms = TemplateAlarm::read_all(&self.options.template_path(), &parameters)?;
+        alarms::list_alarm_changes(&alarms, &self.metrics, from_minute, self.metrics.current_minute())
+    }
+
+    /// Stops or resumes the mapping of an inbox or table to a function: `OrderNotifier/Inbox`. A
+    /// stopped mapping keeps its position, as in AWS.
+    pub fn set_mapping_enabled(&self, id: &str, enabled: bool) -> anyhow::Result<()> {
+        let reader = self.readers.iter().find(|reader| reader.mapping.id == id);
+        reader.with_context(|| format!("the template has no stream mapping {id}"))?.set_enabled(enabled);
+        Ok(())
+    }
+
     /// A number that changes whenever something does that a console shows: items, requests,
     /// messages, entries, alerts, invocations, log lines, failures, secrets, positions, the clock.
     pub fn change_count(&self) -> u64 {
@@ -400,7 +426,7 @@ impl LocalStack {
                 pending.push(format!("{name} has {running} invocation(s) running"));
             }
         }
-        for state in self.stream_states()?.into_iter().filter(|state| !state.is_caught_up()) {
+        for state in self.stream_states()?.into_iter().filter(|state| state.enabled && !state.is_caught_up()) {
             let MappingState { id, position, end, attempts, .. } = state;
             pending.push(format!("{id} is at {position:?} of {end:?} after {attempts} failed attempt(s)"));
         }

@@ -48,6 +48,11 @@ pub struct StackOptions {
 }
 
 impl StackOptions {
+    /// The template's path.
+    pub(super) fn template_path(&self) -> PathBuf {
+        self.template.clone().unwrap_or_else(|| self.root.join("template.yaml"))
+    }
+
     /// Options for a test: nothing kept, any free ports, no schedules, the demo client.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     build,
     functions::{FunctionPool, FunctionSetup},
+    metrics::MetricLog,
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
     state::StateFolder,
@@ -38,6 +39,7 @@ pub(super) fn prepare_functions(
     options: &StackOptions,
     state: &StateFolder,
     endpoints: &StackEndpoints,
+    metrics: &Arc<MetricLog>,
 ) -> anyhow::Result<Arc<FunctionPool>> {
     let binaries = match &options.binaries {
         Some(folder) => folder.clone(),
@@ -47,6 +49,7 @@ pub(super) fn prepare_functions(
         binaries: &binaries,
         directory: &options.root,
         logs: &state.file_path("logs"),
+        metrics,
         max_instances: options.max_instances,
     };
     let functions =

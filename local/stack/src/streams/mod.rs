@@ -15,7 +15,7 @@ mod position;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -34,7 +34,9 @@ use serde_json::{Value, json};
 pub use failures::{FailedBatch, FailureLog};
 pub(crate) use position::StreamPositions;
 
-use crate::{ACCOUNT, REGION, dynamo::EmbeddedDynamo, functions::FunctionPool, template::StreamMapping};
+use crate::{
+    ACCOUNT, REGION, dynamo::EmbeddedDynamo, functions::FunctionPool, metrics::MetricLog, template::StreamMapping,
+};
 use batch::{BatchFailure, BatchProgress, sequence_number};
 
 /// Records per page.
@@ -81,6 +83,8 @@ pub struct MappingState {
     pub end: String,
     /// Failed attempts of the current batch.
     pub attempts: u32,
+    /// Whether it reads. A stopped mapping keeps its position.
+    pub enabled: bool,
 }
 
 impl MappingState {
@@ -101,10 +105,12 @@ pub(crate) struct StreamReader {
     position: Mutex<String>,
     attempts: AtomicU32,
     changes: AtomicU64,
+    enabled: AtomicBool,
     dynamo: Arc<EmbeddedDynamo>,
     functions: Arc<FunctionPool>,
     positions: Arc<StreamPositions>,
     failures: Arc<FailureLog>,
+    metrics: Arc<MetricLog>,
     backoff: RetryBackoff,
 }
 
@@ -115,6 +121,7 @@ pub(crate) struct ReaderContext {
     pub(crate) functions: Arc<FunctionPool>,
     pub(crate) positions: Arc<StreamPositions>,
     pub(crate) failures: Arc<FailureLog>,
+    pub(crate) metrics: Arc<MetricLog>,
     pub(crate) backoff: RetryBackoff,
 }
 
@@ -128,7 +135,7 @@ impl StreamReader {
             None if mapping.from_start => String::new(),
             None => end,
         };
-        let ReaderContext { dynamo, functions, positions, failures, backoff } = shared;
+        let ReaderContext { dynamo, functions, positions, failures, metrics, backoff } = shared;
         Ok(Self {
             mapping,
             function: function.to_owned(),
@@ -137,10 +144,12 @@ impl StreamReader {
             position: Mutex::new(position),
             attempts: AtomicU32::new(0),
             changes: AtomicU64::new(0),
+            enabled: AtomicBool::new(true),
             dynamo,
             functions,
             positions,
             failures,
+            metrics,
             backoff,
         })
     }
@@ -154,7 +163,14 @@ impl StreamReader {
             position: tellonce_fakes::lock_mutex(&self.position).clone(),
             end,
             attempts: self.attempts.load(Ordering::SeqCst),
+            enabled: self.enabled.load(Ordering::SeqCst),
         })
+    }
+
+    /// Stops the reader after its current batch, or resumes it.
+    pub(crate) fn set_enabled(&self, enabled: bool) {
+        self.enabled.store(enabled, Ordering::SeqCst);
+        self.dynamo.wake_readers();
     }
 
     /// How often the position moved.
@@ -167,6 +183,10 @@ impl StreamReader {
         let mut writes = self.dynamo.watch_writes();
         loop {
             writes.mark_unchanged();
+            if !self.enabled.load(Ordering::SeqCst) {
+                drop(writes.changed().await);
+                continue;
+            }
             let read_at = tokio::time::Instant::now();
             match self.clone().read_page().await {
                 Ok(0) => {
@@ -255,6 +275,12 @@ impl StreamReader {
             records,
         };
         self.failures.add_batch(failed)?;
+        if let Some(queue) = &self.mapping.on_failure {
+            let depth = self.failures.list_batches().iter().filter(|batch| batch.queue.as_ref() == Some(queue)).count();
+            #[expect(clippy::cast_precision_loss, reason = "a queue holds far fewer than 2^52 batches")]
+            let depth = depth as f64;
+            self.metrics.set_level("AWS/SQS", "ApproximateNumberOfMessagesVisible", ("QueueName", queue), depth);
+        }
         self.advance_position(&last, true)
     }
 

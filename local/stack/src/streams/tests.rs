@@ -1,23 +1,24 @@
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::*;
 use crate::{
     clock::LocalClock,
     functions::child,
-    template::{FilterPattern, TemplateTable},
+    template::{FilterPattern, MetricId, TemplateTable},
 };
 
 struct StreamFixture {
     dir: tempfile::TempDir,
     dynamo: Arc<EmbeddedDynamo>,
     functions: Arc<FunctionPool>,
+    metrics: Arc<MetricLog>,
 }
 
 impl StreamFixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(LocalClock::open(&dir.path().join("clock")).unwrap());
-        let dynamo = EmbeddedDynamo::open(None, clock).unwrap();
+        let dynamo = EmbeddedDynamo::open(None, clock.clone()).unwrap();
         let definition = json!({
             "TableName": "Inbox",
             "BillingMode": "PAY_PER_REQUEST",
@@ -29,7 +30,7 @@ impl StreamFixture {
         dynamo.create_tables(&[table]).unwrap();
         child::install_binary(dir.path(), child::FUNCTION_NAME);
         let functions = child::create_pool(dir.path(), Duration::from_secs(10), 1);
-        Self { dir, dynamo: Arc::new(dynamo), functions }
+        Self { dir, dynamo: Arc::new(dynamo), functions, metrics: Arc::new(MetricLog::new(clock)) }
     }
 
     fn put_item(&self, id: &str, what: &str) {
@@ -45,6 +46,7 @@ impl StreamFixture {
             functions: self.functions.clone(),
             positions: Arc::new(StreamPositions::open(Some(&file("streams.json"))).unwrap()),
             failures: Arc::new(FailureLog::open(Some(&file("failures.jsonl"))).unwrap()),
+            metrics: self.metrics.clone(),
             backoff: RetryBackoff { first: Duration::from_millis(1), longest: Duration::from_millis(5) },
         };
         let mapping = StreamMapping {
@@ -113,6 +115,29 @@ async fn a_poisoned_record_ends_in_the_queue_and_those_behind_it_are_handled() {
     let [failure] = failures.as_slice() else { panic!("{failures:?}") };
     assert_eq!((failure.attempts, failure.queue.as_deref()), (3, Some("Failures")));
     assert_eq!(failure.records[0]["dynamodb"]["NewImage"]["id"]["S"], "b");
+    let depth = MetricId {
+        namespace: "AWS/SQS".to_owned(),
+        name: "ApproximateNumberOfMessagesVisible".to_owned(),
+        dimensions: BTreeMap::from([("QueueName".to_owned(), "Failures".to_owned())]),
+    };
+    let now = world.metrics.current_minute();
+    assert_eq!(world.metrics.values_in(&depth, now..now + 1), [1.0]);
+}
+
+#[tokio::test]
+async fn a_stopped_mapping_reads_nothing_and_resumes_where_it_stopped() {
+    let world = StreamFixture::new();
+    let reader = world.build_reader(10, 1);
+    reader.set_enabled(false);
+    let running = tokio::spawn(reader.clone().run_forever());
+    world.put_item("a", "x");
+    world.dynamo.wake_readers();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let state = reader.read_state().unwrap();
+    assert!(!state.enabled && !state.is_caught_up(), "{state:?}");
+    reader.set_enabled(true);
+    assert_eq!(world.wait_for_handled(1).await, ["a"]);
+    running.abort();
 }
 
 #[tokio::test]

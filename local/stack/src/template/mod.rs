@@ -2,12 +2,13 @@
 //!
 //! The local stack has no other wiring. It refuses what it cannot interpret and names the resource,
 //! so that no part of a template is silently missing. It ignores resources that wire nothing
-//! (alarms, dashboards, roles, log groups, layers).
+//! (dashboards, roles, log groups, layers). Alarms are read apart, when they are evaluated.
 //!
 //! Properties:
 //! <https://github.com/aws/serverless-application-model/blob/develop/versions/2016-10-31.md> and
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-dynamodb-table.html>.
 
+mod alarm;
 mod filter;
 mod resolve;
 
@@ -20,6 +21,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value, json};
 
+pub use alarm::{AlarmComparison, AlarmStatistic, MetricId, TemplateAlarm};
 pub use filter::FilterPattern;
 
 use resolve::TemplateResolver;
@@ -33,6 +35,8 @@ pub struct SamTemplate {
     pub tables: Vec<TemplateTable>,
     /// The stage of the HTTP API, unless it is the default one: the first segment of its addresses.
     pub address_segment: Option<String>,
+    /// Logical id of the HTTP API: its id in metrics. Empty if there is none.
+    pub api: String,
 }
 
 /// A function of the template.
@@ -135,21 +139,22 @@ const UNSUPPORTED_RESOURCES: [&str; 13] = [
 impl SamTemplate {
     /// Reads the template at `path`. `parameters` override the template's own defaults.
     pub fn read(path: &Path, parameters: &BTreeMap<String, String>) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
-        Self::parse(&text, parameters).with_context(|| format!("in {}", path.display()))
+        Self::parse(&read_template_text(path)?, parameters).with_context(|| format!("in {}", path.display()))
     }
 
     /// Parses the text of a template.
     pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let resolver = TemplateResolver::new(text, parameters)?;
         let globals = resolver.resolve_global_function()?;
-        let mut template = Self { functions: Vec::new(), tables: Vec::new(), address_segment: None };
+        let mut template =
+            Self { functions: Vec::new(), tables: Vec::new(), address_segment: None, api: String::new() };
         for (id, kind) in resolver.list_resources()? {
             if kind == "AWS::Serverless::HttpApi" {
                 let stage =
                     resolver.resolve_properties(&id, &["StageName"]).with_context(|| format!("resource {id}"))?;
                 let stage = stage.get("StageName").and_then(Value::as_str).filter(|stage| *stage != DEFAULT_STAGE);
                 template.address_segment = stage.map(str::to_owned);
+                template.api.clone_from(&id);
             }
             let read = || -> anyhow::Result<(Option<TemplateFunction>, Option<TemplateTable>)> {
                 Ok(match kind.as_str() {
@@ -362,6 +367,10 @@ impl TemplateTable {
             .and_then(|ttl| ttl["AttributeName"].as_str().map(str::to_owned));
         Ok(Self { id: id.to_owned(), name, definition: Value::Object(definition), ttl_attribute })
     }
+}
+
+fn read_template_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))
 }
 
 /// `Environment.Variables` as text.

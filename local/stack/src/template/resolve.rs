@@ -1,7 +1,7 @@
 //! Intrinsic functions in the short form: `!Ref`, `!GetAtt`, `!Sub`, `!If`, `!Equals`, `!Not`.
 //!
 //! Resolves only the values that the wiring needs. A template may use other functions where the
-//! local stack does not read (policies, alarms). Names of resources are local and consistent: a
+//! local stack does not read (policies, dashboards). Names of resources are local and consistent: a
 //! reference to a table gives the name of the local table.
 //!
 //! Reference:
@@ -77,6 +77,12 @@ impl TemplateResolver {
             }
         }
         Ok(found)
+    }
+
+    /// The names of all properties of a resource.
+    pub(super) fn list_properties(&self, id: &str) -> anyhow::Result<Vec<String>> {
+        let properties = self.find_resource(id)?.get("Properties").and_then(Yaml::as_mapping);
+        Ok(properties.into_iter().flatten().filter_map(|(name, _)| scalar_text(name)).collect())
     }
 
     /// A resource's `Metadata`.
@@ -209,6 +215,7 @@ impl TemplateResolver {
                 format!("arn:aws:dynamodb:{region_account}:table/{}/stream/local", self.table_name(id)?)
             }
             ("AWS::SQS::Queue", "Arn") => format!("arn:aws:sqs:{region_account}:{id}"),
+            ("AWS::SQS::Queue", "QueueName") => id.to_owned(),
             (kind, _) => bail!("the local stack knows no attribute {attribute} of {id}, a {kind}"),
         };
         Ok(Value::String(text))

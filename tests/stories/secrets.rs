@@ -1,0 +1,133 @@
+//! Secrets in both layouts: how many requests they cost, and how they are rotated.
+
+use jiff::SignedDuration;
+use serde_json::json;
+
+use crate::{
+    booking_endpoint, lead_endpoint,
+    world::{ERP_SECRET, World, WorldSetup, ZAP_HEADER_SECRET},
+};
+
+const PHONE: &str = "+972545550199";
+const NEW_ERP_SECRET: &str = "whsec_c3RvcmllcyBvZiBhIG5ldyBzZWNyZXQsIDAwMDE=";
+const WEBHOOKS: &str = "tellonce/story/webhooks";
+/// The stories' client has 19 senders and a line.
+const FOUR_FORMS: [&str; 4] = ["spring", "summer", "autumn", "winter"];
+
+/// A client with 24 senders.
+async fn large_world(secrets_by_role: bool) -> World {
+    let form = |name: &str| {
+        format!(
+            "[forms.{name}]\nkind = \"web\"\nverify = {{ scheme = \"secret-path\" }}\nline = \"main\"\nid_scope = \"{name}\"\n\
+             consent = {{ stated = \"…\" }}\nfirst_touch = {{ useful_for = \"1d\", text = {{ en = \"Hi\", he = \"…\" }} }}\n"
+        )
+    };
+    let setup = WorldSetup {
+        extra_toml: FOUR_FORMS.map(form).concat().leak(),
+        extra_secrets: FOUR_FORMS
+            .map(|name| (format!("webhooks/{name}").leak() as &str, format!("{name}-0123456789-0123456789-0123")))
+            .to_vec(),
+        line_events: true,
+        secrets_by_role,
+        ..WorldSetup::default()
+    };
+    World::start_with(setup).await
+}
+
+#[tokio::test]
+async fn a_cold_start_of_a_client_with_24_senders_reads_one_secret() {
+    for secrets_by_role in [false, true] {
+        let world = large_world(secrets_by_role).await;
+        let secrets = world.stack.secrets();
+        // Another sender's path starts the function and needs no secret.
+        assert_eq!(world.post(world.erp_post("m-0", "ready", "1", PHONE).with_header("content-type", None)).await, 415);
+        let in_init = secrets.total_request_count();
+        assert_eq!(in_init, u64::from(secrets_by_role), "by role: {secrets_by_role}");
+        world.stack.dynamo().counters().reset();
+        assert_eq!(world.post(world.erp_post("m-1", "ready", "1", PHONE)).await, 200);
+        assert_eq!(secrets.total_request_count(), 1, "by role: {secrets_by_role}");
+        let inbox = world.stack.dynamo().counters().operation_usage("PutItem", &world.table_name("StoreInbox"));
+        assert_eq!((inbox.requests, inbox.units), (1, 1.0), "a new delivery is one write");
+        // The next sender's secret is another one, or another member.
+        let lead = lead_endpoint::typeform_post(lead_endpoint::recorded_body("typeform/form_response.json"));
+        assert_eq!(world.post(lead).await, 200);
+        world.settle().await;
+        let webhooks = [format!("{WEBHOOKS}/erp"), format!("{WEBHOOKS}/typeform"), WEBHOOKS.to_owned()];
+        let expected = if secrets_by_role { [0, 0, 1] } else { [1, 1, 0] };
+        assert_eq!(webhooks.map(|name| secrets.request_count(&name)), expected);
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_value_is_found_in_the_secret_of_its_role() {
+    let world = World::start_with(WorldSetup { secrets_by_role: true, ..WorldSetup::default() }).await;
+    // A webhook secret and a line token.
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready."]);
+    // The key of a booking system's API, and an address of a feed.
+    world.deliver(booking_endpoint::acuity_post(booking_endpoint::recorded_body("acuity/changed.form"))).await;
+    world.stack.poll_feeds().await.unwrap();
+    // A Page's token of Meta.
+    world.deliver(lead_endpoint::meta_post(lead_endpoint::recorded_body("meta/leadgen.json"))).await;
+    let secrets = world.stack.secrets();
+    let read: Vec<String> = secrets.list_names().into_iter().filter(|name| secrets.request_count(name) > 0).collect();
+    assert_eq!(read, ["tellonce/story/apis", "tellonce/story/lines", "tellonce/story/webhooks"]);
+    assert_eq!(secrets.list_names(), read, "no value has a secret of its own");
+    let missing = ["order-notifier", "lead-first-touch", "reminder-scheduler", "webhook-receiver"];
+    let logs: Vec<String> = missing.iter().flat_map(|name| world.stack.log_lines(name)).map(|line| line.text).collect();
+    assert!(!logs.iter().any(|line| line.contains("does not exist")), "{logs:#?}");
+}
+
+#[tokio::test]
+async fn a_change_of_one_member_leaves_its_old_value_valid_until_the_next_change_of_its_secret() {
+    let world = World::start_with(WorldSetup { secrets_by_role: true, ..WorldSetup::default() }).await;
+    let signed_with = |secret: &str, id: &str| world.erp_post_with_secret(secret, id, "ready", id, PHONE);
+    let zap = |id: &str| {
+        let body = json!({"event": "ready", "order": {"id": id}, "event_id": id, "phone": PHONE});
+        tellonce_samples::WebhookPost::new("/stores/zap", "application/json", body.to_string())
+            .with_header("X-Webhook-Token", Some(ZAP_HEADER_SECRET))
+    };
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-1")).await, 200);
+    world.stack.secrets().rotate(&format!("{WEBHOOKS}/erp"), NEW_ERP_SECRET);
+    world.advance_time(SignedDuration::from_secs(31));
+    assert_eq!(world.post(signed_with(NEW_ERP_SECRET, "m-2")).await, 200);
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-3")).await, 200, "the version before holds it");
+    assert_eq!(world.post(zap("z-1")).await, 200, "the other members are as they were");
+    // Another member changes within the day: now the version before holds the new value.
+    world.stack.secrets().rotate(&format!("{WEBHOOKS}/woo"), "another-secret-of-the-shop");
+    world.advance_time(SignedDuration::from_mins(16));
+    assert_eq!(world.post(signed_with(NEW_ERP_SECRET, "m-4")).await, 200);
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-5")).await, 401, "the limit of one previous version");
+    // Strangers cause no further reads.
+    world.stack.secrets().reset_requests();
+    for number in 0..20 {
+        assert_eq!(world.post(signed_with(ERP_SECRET, &format!("f-{number}"))).await, 401);
+    }
+    assert_eq!(world.stack.secrets().total_request_count(), 0);
+}
+
+#[tokio::test]
+async fn a_secret_of_a_role_that_does_not_parse_is_named_and_never_shown() {
+    let world = World::start_with(WorldSetup { secrets_by_role: true, ..WorldSetup::default() }).await;
+    let secrets = world.stack.secrets();
+    let before: Vec<(&str, String)> =
+        [("erp", ERP_SECRET), ("zap", ZAP_HEADER_SECRET)].map(|(name, value)| (name, value.to_owned())).to_vec();
+    for (id, text, message) in [
+        ("m-1", r#"{"erp": "hunter2",}"#, "the secret tellonce/story/webhooks is not a JSON object"),
+        ("m-2", r#"{"erpp": "hunter2"}"#, "the secret tellonce/story/webhooks (member `erp`) does not exist"),
+        ("m-3", r#"{"erp": ["hunter2"]}"#, "the secret tellonce/story/webhooks (member `erp`) holds no text"),
+    ] {
+        secrets.store_text(WEBHOOKS, text);
+        world.stack.kill_function("webhook-receiver").await;
+        assert_eq!(world.post(world.erp_post(id, "ready", id, PHONE)).await, 503, "{text}");
+        let logs = world.stack.log_lines("webhook-receiver");
+        assert!(logs.iter().any(|line| line.text.contains(message)), "{logs:#?}");
+        assert!(!logs.iter().any(|line| line.text.contains("hunter")), "{logs:#?}");
+    }
+    // Once it is stored correctly, it is read within half a minute.
+    let whole: serde_json::Map<_, _> = before.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    secrets.store_text(WEBHOOKS, &json!(whole).to_string());
+    world.advance_time(SignedDuration::from_secs(31));
+    world.deliver(world.erp_post("m-4", "ready", "m-4", PHONE)).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order m-4: ready."]);
+}
