@@ -254,6 +254,7 @@ impl SweepFlow<'_> {
                 tracing::info!(
                     appointment.key = known.subject,
                     line.name = known.line,
+                    delivery.id = known.delivery,
                     "postponed reminder of {}: {reason}",
                     known.subject
                 );
