@@ -37,7 +37,10 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use crate::{client_config::ClientConfig, conflict_retry::ConflictClassifier, http_body};
+use crate::{client_config::ClientConfig, conflict_retry::ConflictClassifier, fault::error_chain, http_body};
+
+/// Why a function ended, as Lambda's runtime takes it.
+pub type FunctionError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A function could not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,19 @@ pub enum StartError {
         /// What is wrong.
         #[source]
         source: Box<toml::de::Error>,
+    },
+    /// The configuration is another client's: `ClientDir` does not belong to `Client`.
+    #[error(
+        "the client configuration at {path} is of client `{configured}`, but the stack is of client `{deployed}`; build \
+         and deploy with the Client and the ClientDir of one client"
+    )]
+    OtherClient {
+        /// The path of the file.
+        path: String,
+        /// The `client` in the file.
+        configured: String,
+        /// The parameter `Client` of the stack.
+        deployed: String,
     },
     /// The extra root certificates could not be loaded.
     #[error("could not load the certificates in AWS_CA_BUNDLE: {0}")]
@@ -92,12 +108,20 @@ pub fn require_variable(name: &'static str) -> Result<String, StartError> {
 }
 
 /// Loads the client's configuration from the file that `CLIENT_CONFIG` names. The client layer puts
-/// it at `/opt/client.toml`.
+/// it at `/opt/client.toml`. `CLIENT` is the client of the stack, whose tables, role and secrets
+/// the function has: the file must be of the same client.
 pub fn load_client_config() -> Result<ClientConfig, StartError> {
     let path = require_variable("CLIENT_CONFIG")?;
     let text =
         std::fs::read_to_string(&path).map_err(|source| StartError::ConfigUnreadable { path: path.clone(), source })?;
-    ClientConfig::parse(&text).map_err(|source| StartError::ConfigMalformed { path, source: Box::new(source) })
+    let config = ClientConfig::parse(&text)
+        .map_err(|source| StartError::ConfigMalformed { path: path.clone(), source: Box::new(source) })?;
+    let deployed = require_variable("CLIENT")?;
+    if config.client == deployed {
+        Ok(config)
+    } else {
+        Err(StartError::OtherClient { path, configured: config.client, deployed })
+    }
 }
 
 /// Longest time to open a connection.
@@ -353,14 +377,18 @@ fn log_panics() {
     }));
 }
 
-/// Runs a function on the current thread. `main` calls only this.
-pub fn run_function<F, E>(function: F) -> Result<(), E>
+/// Runs a function on the current thread, and logs why it ended. `main` calls only this.
+pub fn run_function<F>(function: F) -> Result<(), FunctionError>
 where
-    F: Future<Output = Result<(), E>>,
-    E: From<StartError>,
+    F: Future<Output = Result<(), FunctionError>>,
 {
     log_panics();
-    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::from)?.block_on(function)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::from)?;
+    let result = runtime.block_on(function);
+    if let Err(error) = &result {
+        tracing::error!("ended: {}", error_chain(&**error));
+    }
+    result
 }
 
 #[cfg(test)]

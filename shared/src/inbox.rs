@@ -163,7 +163,7 @@ impl Inbox {
         }
         let id = build_item_id(delivery.sender, &delivery.delivery_id);
         let Some(before) = self.put_delivery(&id, delivery, compressed.clone(), now).await? else {
-            return Ok(StoreOutcome::New);
+            return Ok(log_new_delivery(&id));
         };
         if ItemReader(&before).bytes("body").is_none_or(|body| body == compressed) {
             return Ok(StoreOutcome::Duplicate);
@@ -172,7 +172,7 @@ impl Inbox {
         let hash = ring::digest::digest(&ring::digest::SHA256, delivery.body);
         let id = format!("{id}~{}", &BASE64.encode(hash)[..22]);
         Ok(if self.put_delivery(&id, delivery, compressed, now).await?.is_none() {
-            StoreOutcome::New
+            log_new_delivery(&id)
         } else {
             StoreOutcome::Duplicate
         })
@@ -299,6 +299,13 @@ async fn send_if_current(update: UpdateItemFluentBuilder) -> Result<bool, InboxE
 /// Where a scan of the inbox continues.
 #[derive(Debug)]
 pub struct ScanPosition(Item);
+
+/// Logs that a delivery is stored. The lines of its decision and its send have the same
+/// `delivery.id`.
+fn log_new_delivery(id: &str) -> StoreOutcome {
+    tracing::info!(delivery.id = id, "stored delivery {id}");
+    StoreOutcome::New
+}
 
 /// The key of a delivery in the inbox.
 pub fn build_item_id(sender: &str, delivery_id: &str) -> String {

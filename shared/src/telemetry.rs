@@ -14,8 +14,11 @@ use serde_json::json;
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
+    fmt::{format::Writer, time::FormatTime},
     layer::SubscriberExt,
 };
+
+use crate::clock::Clock;
 
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "tellonce";
@@ -129,10 +132,25 @@ const OUR_CRATES: [&str; 6] = [
     "conversation_sync",
 ];
 
+/// The time of a log line.
+///
+/// Lambda takes the level of a line only if the line has a valid time as well. Otherwise it counts
+/// as `INFO`. Source: docs.aws.amazon.com, AWS Lambda Developer Guide, "Log-level filtering".
+struct LogTime(Clock);
+
+impl FormatTime for LogTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write_log_time(writer, self.0.now())
+    }
+}
+
+/// Writes a time as RFC 3339 in UTC, with milliseconds.
+fn write_log_time(writer: &mut impl fmt::Write, time: Timestamp) -> fmt::Result {
+    write!(writer, "{time:.3}")
+}
+
 /// Starts logging: JSON on standard output, at the level that `LOG_LEVEL` names (`info` when it
 /// names none).
-///
-/// Log lines have no time: CloudWatch adds it.
 pub fn start_logging() {
     let level = crate::bootstrap::read_variable("LOG_LEVEL").and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
@@ -141,7 +159,7 @@ pub fn start_logging() {
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .without_time()
+        .with_timer(LogTime(Clock::from_environment()))
         .with_target(false)
         .with_current_span(false)
         .with_span_list(false);
@@ -232,5 +250,23 @@ impl LogLabel {
 impl fmt::Display for LogLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_log_line_has_three_digits_of_a_second_and_is_utc() {
+        for (millis, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_795_979_835_120, "2026-11-29T19:17:15.120Z"),
+            (1_795_979_835_009, "2026-11-29T19:17:15.009Z"),
+        ] {
+            let mut text = String::new();
+            write_log_time(&mut text, Timestamp::from_millisecond(millis).unwrap()).unwrap();
+            assert_eq!(text, expected);
+        }
     }
 }

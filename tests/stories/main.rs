@@ -17,6 +17,7 @@ mod budget;
 mod calendars;
 mod console;
 mod conversations;
+mod deployment;
 mod feeds;
 mod figures;
 mod heartbeats;

@@ -256,12 +256,15 @@ pub(crate) struct World {
     _client_folder: tempfile::TempDir,
 }
 
-/// A story fails if a vendor would refuse one of its requests, whatever the story is about.
+/// A story fails if a vendor would refuse one of its requests, or if a function's role in
+/// template.yaml does not allow one of its calls, whatever the story is about.
 impl Drop for World {
     fn drop(&mut self) {
         let violations: Vec<String> = self.stack.fakes().violations().iter().map(ToString::to_string).collect();
+        let refused = self.stack.roles().refused_calls();
         if !std::thread::panicking() {
             assert!(violations.is_empty(), "requests contradict the vendors' descriptions: {violations:#?}");
+            assert!(refused.is_empty(), "roles in template.yaml do not allow: {refused:#?}");
         }
     }
 }

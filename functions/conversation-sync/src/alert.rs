@@ -11,6 +11,7 @@ use tellonce_core::{
     clock::Clock,
     contact::Phone,
     hash::sha256_hex,
+    inbox::build_item_id,
     ledger::{Ledger, LedgerRow},
 };
 
@@ -174,7 +175,10 @@ impl AlertSender<'_> {
                 let content = TaskContent::Notification(Box::new(notification));
                 let retention_days = retention_days(self.config);
                 let queue = target_queue_name(target);
-                let task = QueueTask::new(queue.clone(), content, retention_days, self.clock.now());
+                let mut task = QueueTask::new(queue.clone(), content, retention_days, self.clock.now());
+                if !alert.trigger.delivery_id.is_empty() {
+                    task = task.for_delivery(build_item_id(&conversation.line, &alert.trigger.delivery_id));
+                }
                 if let Some(row) = self.store.put_record(&key, task, None).await? {
                     self.created.add_task(queue, NewTask { key, row: Some(row) });
                 }

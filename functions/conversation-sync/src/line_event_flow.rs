@@ -234,7 +234,7 @@ impl LineEventFlow<'_> {
             notes.add(NoteKind::OldMessage, "message older than the retention of deliveries: no CRM gets it");
             return Ok(());
         }
-        Ok(crm_tasks::create_crm_tasks(config, self.store, received.line(), message, phone, name, now).await?)
+        Ok(crm_tasks::create_crm_tasks(config, self.store, received.delivery, message, phone, name, now).await?)
     }
 
     /// Applies a deletion to its conversation, if there is one. Returns the customer's name.

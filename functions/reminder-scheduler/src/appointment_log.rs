@@ -56,6 +56,7 @@ pub(crate) fn log_outcomes(config: &ClientConfig, before: &Appointment, after: &
             reminder.stage = stage_outcome.stage,
             reminder.attendee = stage_outcome.attendee,
             reminder.outcome = stage_outcome.outcome.name(),
+            delivery.id = after.delivery,
             "recorded reminder {} of {} as {}", stage_outcome.stage, after.subject, stage_outcome.outcome.name()
         );
     }

@@ -262,6 +262,7 @@ impl SweepFlow<'_> {
                 tracing::info!(
                     appointment.key = known.subject,
                     line.name = known.line,
+                    delivery.id = known.delivery,
                     "postponed reminder of {}: {reason}",
                     known.subject
                 );

@@ -6,7 +6,8 @@
 //! the fakes of `tellonce-fakes`. Everything listens on 127.0.0.1 only; it needs no account and no
 //! Docker.
 //!
-//! Not imitated: IAM (a function here may do anything), memory and CPU limits, concurrency limits.
+//! Roles are enforced for tables and secrets (`iam`). Not imitated: other permissions, memory and
+//! CPU limits, concurrency limits.
 
 pub mod alarms;
 pub mod build;
@@ -14,6 +15,7 @@ pub mod clock;
 pub mod dynamo;
 pub mod functions;
 pub mod gateway;
+pub mod iam;
 pub mod metrics;
 mod schedule;
 pub mod secrets;

@@ -3,8 +3,8 @@
 //! A secret has two versions, `AWSCURRENT` and `AWSPREVIOUS`. The file and the methods name
 //! values. If the client stores its values by role, they are members of JSON objects. Requests are
 //! counted, so that a test can check the functions' cache. The file is never written: a rotation
-//! lasts as long as the stack. Requests are not authenticated. Only the template limits a function
-//! to its own secrets.
+//! lasts as long as the stack. Signatures are not verified, but a function can read only the
+//! secrets of its role ([`crate::iam`]).
 //!
 //! Shapes:
 //! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
@@ -31,7 +31,10 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 use tellonce_core::secret::{SecretLayout, SecretLocation, list_values};
 
-use crate::clock::LocalClock;
+use crate::{
+    clock::LocalClock,
+    iam::{self, FunctionRoles},
+};
 
 /// The secrets of a stack.
 #[derive(Debug)]
@@ -196,9 +199,9 @@ impl FakeSecretsManager {
         self.count_change();
     }
 
-    /// The HTTP endpoint.
-    pub(crate) fn build_router(self: Arc<Self>) -> Router {
-        Router::new().route("/", post(handle_http)).with_state(self)
+    /// The HTTP endpoint, for callers with these roles.
+    pub(crate) fn build_router(self: Arc<Self>, roles: Arc<FunctionRoles>) -> Router {
+        Router::new().route("/", post(handle_http)).with_state((self, roles))
     }
 
     fn get_secret_value(&self, body: &[u8]) -> (StatusCode, Value) {
@@ -262,10 +265,18 @@ fn error_reply(kind: &str, message: &str) -> (StatusCode, Value) {
     (StatusCode::BAD_REQUEST, json!({"__type": kind, "Message": message}))
 }
 
-async fn handle_http(State(secrets): State<Arc<FakeSecretsManager>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn handle_http(
+    State((secrets, roles)): State<(Arc<FakeSecretsManager>, Arc<FunctionRoles>)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let (status, body) = match target {
-        "secretsmanager.GetSecretValue" => secrets.get_secret_value(&body),
+        "secretsmanager.GetSecretValue" => match roles.check_request(&headers, &iam::secret_action(&request)) {
+            Some(refusal) => (StatusCode::BAD_REQUEST, refusal),
+            None => secrets.get_secret_value(&body),
+        },
         other => error_reply(
             "UnknownOperationException",
             &format!("the local stack has no Secrets Manager operation {other}"),

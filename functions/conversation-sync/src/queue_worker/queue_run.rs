@@ -221,6 +221,7 @@ impl QueueRun<'_> {
             task.attempts = next.attempts,
             task.reason = next.reason,
             task.result = next.external_id,
+            delivery.id = next.delivery,
             "attempted task"
         );
         let client = &self.dispatcher.config.client;

@@ -1,7 +1,7 @@
 //! Creates the entry of a message for each CRM.
 
 use jiff::Timestamp;
-use tellonce_core::{client_config::ClientConfig, contact::Phone, ledger::IdempotencyKey, wording};
+use tellonce_core::{client_config::ClientConfig, contact::Phone, inbox::InboxItem, ledger::IdempotencyKey, wording};
 
 use crate::{
     crm::CrmEntry,
@@ -15,12 +15,13 @@ use crate::{
 pub(crate) async fn create_crm_tasks(
     config: &ClientConfig,
     store: &RecordStore,
-    line: &str,
+    delivery: &InboxItem,
     message: &LineMessage,
     phone: &Phone,
     name: Option<&str>,
     now: Timestamp,
 ) -> Result<(), RecordStoreError> {
+    let line = delivery.sender.as_str();
     for (crm, rule) in config.crms.iter().filter(|(_, crm)| crm.covers_line(line)) {
         let entry = CrmEntry {
             reference: format!("{line}:{}", IdempotencyKey::escape_id(&message.message_id)),
@@ -36,6 +37,7 @@ pub(crate) async fn create_crm_tasks(
         let key = ItemKey::new(message_subject(line, &message.message_id), format!("crm-{crm}"));
         let content = TaskContent::Entry(Box::new(entry));
         let task = QueueTask::new(crm_queue_name(crm), content, retention_days(config), now);
+        let task = task.for_delivery(delivery.id.clone());
         store.put_record(&key, task, None).await?;
     }
     Ok(())

@@ -53,6 +53,9 @@ pub struct QueueTask {
     pub reason: Option<String>,
     /// The id that the CRM gave it.
     pub external_id: Option<String>,
+    /// The delivery that caused it, by its key in the inbox, for the log. None: time caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// How long the row is kept, in days.
@@ -123,9 +126,16 @@ impl QueueTask {
             due_at: Some(now),
             reason: None,
             external_id: None,
+            delivery: None,
             created_at: now,
             retention_days,
         }
+    }
+
+    /// The task with the delivery that caused it.
+    #[must_use]
+    pub fn for_delivery(self, delivery: String) -> Self {
+        Self { delivery: Some(delivery), ..self }
     }
 
     /// Claims the task until the lease ends.

@@ -19,7 +19,7 @@ fn is_signed_for(request: &FakeRequest, service: &str) -> bool {
     let Some(given) = request.credential("AWS4-HMAC-SHA256") else { return false };
     let scope = format!("/{}/{service}/aws4_request", crate::REGION);
     let credential = given.split(',').find_map(|part| part.trim().strip_prefix("Credential="));
-    credential.is_some_and(|credential| credential.starts_with("local/") && credential.ends_with(&scope))
+    credential.is_some_and(|credential| credential.starts_with("local-") && credential.ends_with(&scope))
         && given.contains("Signature=")
 }
 

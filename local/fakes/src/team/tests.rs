@@ -61,7 +61,7 @@ impl TeamFixture {
 
 fn signed_authorization(service: &str) -> String {
     format!(
-        "AWS4-HMAC-SHA256 Credential=local/20261119/eu-central-1/{service}/aws4_request, SignedHeaders=host, Signature=0f"
+        "AWS4-HMAC-SHA256 Credential=local-conversation-sync/20261119/eu-central-1/{service}/aws4_request, SignedHeaders=host, Signature=0f"
     )
 }
 

@@ -1,8 +1,9 @@
 //! DynamoDB on this machine: an embedded engine (`dynoxide`) behind a thin HTTP layer.
 //!
 //! The engine has an HTTP server, which is not used: this layer counts requests (per operation and
-//! table, with their capacity) and injects faults. Requests are not authenticated. The engine has
-//! no throughput limits, so throttling exists only as a fault.
+//! table, with their capacity) and injects faults. Signatures are not verified, but a function
+//! needs the permission of its role ([`crate::iam`]). The engine has no throughput limits, so
+//! throttling exists only as a fault.
 //!
 //! Durability: a file database runs with `synchronous = NORMAL`. It loses nothing if the process is
 //! killed. A power cut may lose the last writes.
@@ -12,6 +13,7 @@ mod counters;
 mod faults;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -36,7 +38,11 @@ pub use changes::{ItemKey, TableChanges};
 pub use counters::{OperationCounters, OperationUsage};
 pub use faults::{DynamoFault, DynamoFaults, FaultFrequency, FaultRule};
 
-use crate::{clock::LocalClock, template::TemplateTable};
+use crate::{
+    clock::LocalClock,
+    iam::{self, FunctionRoles},
+    template::TemplateTable,
+};
 use changes::ChangeLog;
 
 /// Largest request body DynamoDB takes.
@@ -213,9 +219,11 @@ impl EmbeddedDynamo {
         self.writes.send_modify(|n| *n += 1);
     }
 
-    /// The HTTP endpoint.
-    pub(crate) fn build_router(self: Arc<Self>) -> Router {
-        Router::new().route("/", post(handle_http)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(self)
+    /// The HTTP endpoint, for callers with these roles.
+    pub(crate) fn build_router(self: Arc<Self>, roles: Arc<FunctionRoles>, tables: &[TemplateTable]) -> Router {
+        let hash_keys = tables.iter().filter_map(|table| Some((table.name.clone(), table.hash_key()?))).collect();
+        let endpoint = Arc::new(DynamoEndpoint { dynamo: self, roles, hash_keys });
+        Router::new().route("/", post(handle_http)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(endpoint)
     }
 
     /// Serves a request over HTTP: faults first, then the engine. Every request is counted.
@@ -288,12 +296,27 @@ impl std::fmt::Debug for EmbeddedDynamo {
     }
 }
 
-async fn handle_http(State(dynamo): State<Arc<EmbeddedDynamo>>, headers: HeaderMap, body: Bytes) -> Response {
+/// The engine behind HTTP.
+struct DynamoEndpoint {
+    dynamo: Arc<EmbeddedDynamo>,
+    roles: Arc<FunctionRoles>,
+    /// Name of each table's partition key.
+    hash_keys: BTreeMap<String, String>,
+}
+
+async fn handle_http(State(endpoint): State<Arc<DynamoEndpoint>>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    // In a task, because a request that has arrived takes effect even if the caller gives up.
-    let served = tokio::spawn(dynamo.serve_request(operation, body)).await;
-    let (status, body) = served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null));
+    let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let actions = iam::table_actions(&operation, &request, &endpoint.hash_keys);
+    let (status, body) = match endpoint.roles.check_request(&headers, &actions) {
+        Some(refusal) => (StatusCode::BAD_REQUEST, refusal),
+        // In a task, because a request that has arrived takes effect even if the caller gives up.
+        None => {
+            let served = tokio::spawn(endpoint.dynamo.clone().serve_request(operation, body)).await;
+            served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null))
+        }
+    };
     let id = tellonce_fakes::generate_id();
     (
         [(header::CONTENT_TYPE.as_str(), "application/x-amz-json-1.0"), ("x-amzn-requestid", id.as_str())],

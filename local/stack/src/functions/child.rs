@@ -34,6 +34,7 @@ pub(crate) fn install_binary(folder: &Path, name: &str) {
 /// A pool with this function only, whose binary is in `folder`.
 pub(crate) fn create_pool(folder: &Path, timeout: Duration, max_instances: usize) -> Arc<FunctionPool> {
     let function = template::TemplateFunction {
+        role: None,
         id: "Child".to_owned(),
         name: FUNCTION_NAME.to_owned(),
         memory_mb: 128,

@@ -21,7 +21,7 @@ use super::{
     StackOptions,
     real_systems::{RealSystem, SystemKind},
 };
-use crate::{ACCOUNT, REGION, template};
+use crate::{ACCOUNT, REGION, iam::ACCESS_KEY_PREFIX, template};
 
 /// Mount point of a client's layer in Lambda. On this machine it is the client's folder.
 const LAYER_MOUNT: &str = "/opt/";
@@ -45,6 +45,14 @@ pub(super) struct StackClient {
     pub(super) crms: BTreeMap<String, CrmConfig>,
     #[serde(default)]
     pub(super) targets: BTreeMap<String, TargetConfig>,
+    #[serde(default)]
+    escalations: BTreeMap<String, ClientEscalation>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct ClientEscalation {
+    #[serde(default)]
+    acknowledge: Option<toml::Table>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -170,11 +178,13 @@ pub(super) fn read_client(folder: &Path) -> anyhow::Result<StackClient> {
     toml::from_str(&text).with_context(|| format!("in {}", path.display()))
 }
 
-/// The template parameters of this client's deployment.
+/// The template parameters of this client's deployment, as an operator sets them.
 pub(super) fn build_parameters(options: &StackOptions, client: &StackClient) -> BTreeMap<String, String> {
+    let acknowledges = client.escalations.values().any(|escalation| escalation.acknowledge.is_some());
     let mut parameters = BTreeMap::from([
         ("Client".to_owned(), client.id.clone()),
         ("ClientDir".to_owned(), options.client.display().to_string()),
+        ("Acknowledgements".to_owned(), acknowledges.to_string()),
     ]);
     parameters.extend(options.parameters.clone());
     parameters
@@ -218,6 +228,7 @@ pub(super) fn build_environment(
     let memory = function.memory_mb.to_string();
     let log_group = format!("/aws/lambda/{}", function.name);
     let clock = surroundings.clock.display().to_string();
+    let access_key_id = format!("{ACCESS_KEY_PREFIX}{}", function.name);
     for (name, value) in [
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.as_str()),
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
@@ -229,7 +240,7 @@ pub(super) fn build_environment(
         ("AWS_REGION", REGION),
         ("AWS_DEFAULT_REGION", REGION),
         ("AWS_ACCOUNT_ID", ACCOUNT),
-        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_ACCESS_KEY_ID", &access_key_id),
         ("AWS_SECRET_ACCESS_KEY", "local"),
         ("AWS_SESSION_TOKEN", "local"),
         ("AWS_ENDPOINT_URL_DYNAMODB", &surroundings.dynamo_url),

@@ -34,6 +34,7 @@ use crate::{
     dynamo::EmbeddedDynamo,
     functions::{FunctionPool, InvocationCounts, LogLine},
     gateway::HttpGateway,
+    iam::FunctionRoles,
     metrics::MetricLog,
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
@@ -71,6 +72,7 @@ pub struct LocalStack {
     functions: Arc<FunctionPool>,
     dynamo: Arc<EmbeddedDynamo>,
     secrets: Arc<FakeSecretsManager>,
+    roles: Arc<FunctionRoles>,
     clock: Arc<LocalClock>,
     provider: FakeProvider,
     fakes: StackFakes,
@@ -107,12 +109,13 @@ impl LocalStack {
         let provider = start_fake_provider(&options, &state, &client, &secrets).await?;
         let fakes = StackFakes::open(&options, &state, &client, &secrets, &clock)?;
 
-        let (mut tasks, any) = (Vec::new(), 0);
-        let dynamo_listener = server::bind_port(any, "DynamoDB", "")?;
-        let secrets_listener = server::bind_port(any, "Secrets Manager", "")?;
+        let roles = Arc::new(FunctionRoles::from_template(&template));
+
+        let mut tasks = Vec::new();
+        let dynamo_router = dynamo.clone().build_router(roles.clone(), &template.tables);
         let endpoints = StackEndpoints {
-            dynamo_url: serve_router(dynamo.clone().build_router(), dynamo_listener, &mut tasks)?,
-            secrets_url: serve_router(secrets.clone().build_router(), secrets_listener, &mut tasks)?,
+            dynamo_url: serve_router(dynamo_router, "DynamoDB", &mut tasks)?,
+            secrets_url: serve_router(secrets.clone().build_router(roles.clone()), "Secrets Manager", &mut tasks)?,
             provider_url: provider.base_url(),
             gateway_url: format!("http://{gateway_addr}"),
             clock: clock.path().to_owned(),
@@ -139,6 +142,7 @@ impl LocalStack {
             functions,
             dynamo,
             secrets,
+            roles,
             clock,
             provider,
             fakes,
@@ -248,6 +252,11 @@ impl LocalStack {
     /// The secrets.
     pub fn secrets(&self) -> &Arc<FakeSecretsManager> {
         &self.secrets
+    }
+
+    /// The roles of the functions, and what they refused.
+    pub fn roles(&self) -> &FunctionRoles {
+        &self.roles
     }
 
     /// The clock of functions and database.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use axum::Router;
 use tellonce_fakes::{provider::FakeProvider, server};
-use tokio::{net::TcpListener, task::AbortHandle};
+use tokio::task::AbortHandle;
 
 use super::{
     client::{StackClient, StackEndpoints, build_environment, read_client},
@@ -80,14 +80,12 @@ pub(super) fn list_scheduled(template: &SamTemplate) -> Vec<ScheduledFunction> {
     .collect()
 }
 
-/// Serves a router in a new task; returns its URL.
-pub(super) fn serve_router(
-    router: Router,
-    listener: TcpListener,
-    tasks: &mut Vec<AbortHandle>,
-) -> anyhow::Result<String> {
+/// Serves a router in a new task, on any port; returns its URL.
+pub(super) fn serve_router(router: Router, what: &'static str, tasks: &mut Vec<AbortHandle>) -> anyhow::Result<String> {
+    let any_port = 0;
+    let listener = server::bind_port(any_port, what, "")?;
     let addr = listener.local_addr()?;
-    tasks.push(server::serve_router(router, listener, "a server of the local stack").abort_handle());
+    tasks.push(server::serve_router(router, listener, what).abort_handle());
     Ok(format!("http://{addr}"))
 }
 

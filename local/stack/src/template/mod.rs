@@ -2,7 +2,8 @@
 //!
 //! The local stack has no other wiring. It refuses what it cannot interpret and names the resource,
 //! so that no part of a template is silently missing. It ignores resources that wire nothing
-//! (dashboards, roles, log groups, layers). Alarms are read apart, when they are evaluated.
+//! (dashboards, log groups, layers, the mapping of a domain). Alarms are read apart, when they are
+//! evaluated.
 //!
 //! Properties:
 //! <https://github.com/aws/serverless-application-model/blob/develop/versions/2016-10-31.md> and
@@ -11,6 +12,7 @@
 mod alarm;
 mod filter;
 mod resolve;
+mod role;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +25,7 @@ use serde_json::{Map, Value, json};
 
 pub use alarm::{AlarmComparison, AlarmStatistic, MetricId, TemplateAlarm};
 pub use filter::FilterPattern;
+pub use role::RoleStatement;
 
 use resolve::TemplateResolver;
 
@@ -33,6 +36,8 @@ pub struct SamTemplate {
     pub functions: Vec<TemplateFunction>,
     /// DynamoDB tables.
     pub tables: Vec<TemplateTable>,
+    /// What each role allows, by the role's logical id.
+    pub roles: BTreeMap<String, Vec<RoleStatement>>,
     /// The stage of the HTTP API, unless it is the default one: the first segment of its addresses.
     pub address_segment: Option<String>,
     /// Logical id of the HTTP API: its id in metrics. Empty if there is none.
@@ -50,6 +55,8 @@ pub struct TemplateFunction {
     pub memory_mb: u32,
     /// Longest duration of an invocation, which is then killed.
     pub timeout: Duration,
+    /// Logical id of its role.
+    pub role: Option<String>,
     /// Environment variables, Globals included.
     pub env: BTreeMap<String, String>,
     /// HTTP API routes that invoke it.
@@ -147,7 +154,7 @@ impl SamTemplate {
         let resolver = TemplateResolver::new(text, parameters)?;
         let globals = resolver.resolve_global_function()?;
         let mut template =
-            Self { functions: Vec::new(), tables: Vec::new(), address_segment: None, api: String::new() };
+            Self { functions: Vec::new(), tables: Vec::new(), roles: BTreeMap::new(), address_segment: None, api: String::new() };
         for (id, kind) in resolver.list_resources()? {
             if kind == "AWS::Serverless::HttpApi" {
                 let stage =
@@ -155,6 +162,10 @@ impl SamTemplate {
                 let stage = stage.get("StageName").and_then(Value::as_str).filter(|stage| *stage != DEFAULT_STAGE);
                 template.address_segment = stage.map(str::to_owned);
                 template.api.clone_from(&id);
+            }
+            if ["AWS::IAM::Role", "AWS::IAM::Policy"].contains(&kind.as_str()) {
+                role::add_statements(&mut template.roles, &id, &kind, &resolver)
+                    .with_context(|| format!("resource {id}"))?;
             }
             let read = || -> anyhow::Result<(Option<TemplateFunction>, Option<TemplateTable>)> {
                 Ok(match kind.as_str() {
@@ -202,7 +213,7 @@ impl TemplateFunction {
         let mut properties = globals.clone();
         let own = resolver.resolve_properties(
             id,
-            &["MemorySize", "Timeout", "Environment", "Events", "PackageType", "FunctionUrlConfig"],
+            &["MemorySize", "Timeout", "Environment", "Events", "PackageType", "FunctionUrlConfig", "Role"],
         )?;
         let mut env = read_variables(globals)?;
         env.extend(read_variables(&own)?);
@@ -219,6 +230,7 @@ impl TemplateFunction {
             name,
             memory_mb: parse_number(&properties, "MemorySize")?.unwrap_or(128),
             timeout: Duration::from_secs(parse_number(&properties, "Timeout")?.unwrap_or(3)),
+            role: read_role(&properties),
             env,
             routes: Vec::new(),
             streams: Vec::new(),
@@ -344,6 +356,12 @@ impl TemplateSchedule {
 }
 
 impl TemplateTable {
+    /// Name of the partition key.
+    pub(crate) fn hash_key(&self) -> Option<String> {
+        let keys = self.definition["KeySchema"].as_array()?;
+        keys.iter().find(|key| key["KeyType"] == "HASH")?["AttributeName"].as_str().map(str::to_owned)
+    }
+
     fn from_resource(id: &str, resolver: &TemplateResolver) -> anyhow::Result<Self> {
         let known = [
             "TableName",
@@ -371,6 +389,11 @@ impl TemplateTable {
 
 fn read_template_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))
+}
+
+/// The logical id of a role: the end of the ARN here.
+fn read_role(properties: &Map<String, Value>) -> Option<String> {
+    Some(properties.get("Role")?.as_str()?.rsplit('/').next()?.to_owned())
 }
 
 /// `Environment.Variables` as text.

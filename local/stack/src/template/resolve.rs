@@ -1,7 +1,7 @@
 //! Intrinsic functions in the short form: `!Ref`, `!GetAtt`, `!Sub`, `!If`, `!Equals`, `!Not`.
 //!
 //! Resolves only the values that the wiring needs. A template may use other functions where the
-//! local stack does not read (policies, dashboards). Names of resources are local and consistent: a
+//! local stack does not read (the dashboard). Names of resources are local and consistent: a
 //! reference to a table gives the name of the local table.
 //!
 //! Reference:
@@ -191,6 +191,9 @@ impl TemplateResolver {
         if let Some(value) = self.parameters.get(name) {
             return Ok(Value::String(value.clone()));
         }
+        if let Some(pseudo) = name.strip_prefix("AWS::") {
+            return resolve_pseudo_parameter(pseudo);
+        }
         let declared = self.root.get("Parameters").is_some_and(|all| all.get(name).is_some());
         ensure!(!declared, "parameter {name} has no default and was given no value");
         Ok(Value::String(match self.resource_kind(name)? {
@@ -214,8 +217,13 @@ impl TemplateResolver {
             ("AWS::DynamoDB::Table", "StreamArn") => {
                 format!("arn:aws:dynamodb:{region_account}:table/{}/stream/local", self.table_name(id)?)
             }
+            ("AWS::DynamoDB::Table", "Arn") => {
+                format!("arn:aws:dynamodb:{region_account}:table/{}", self.table_name(id)?)
+            }
             ("AWS::SQS::Queue", "Arn") => format!("arn:aws:sqs:{region_account}:{id}"),
             ("AWS::SQS::Queue", "QueueName") => id.to_owned(),
+            ("AWS::IAM::Role", "Arn") => format!("arn:aws:iam::{ACCOUNT}:role/{id}"),
+            ("AWS::Logs::LogGroup", "Arn") => format!("arn:aws:logs:{region_account}:log-group:{id}:*"),
             (kind, _) => bail!("the local stack knows no attribute {attribute} of {id}, a {kind}"),
         };
         Ok(Value::String(text))
@@ -239,6 +247,18 @@ impl TemplateResolver {
         text.push_str(rest);
         Ok(text)
     }
+}
+
+/// A parameter whose name begins with `AWS::`. `AWS::NoValue` is null: an absent property.
+fn resolve_pseudo_parameter(name: &str) -> anyhow::Result<Value> {
+    Ok(match name {
+        "NoValue" => Value::Null,
+        "Partition" => "aws".into(),
+        "Region" => REGION.into(),
+        "AccountId" => ACCOUNT.into(),
+        "URLSuffix" => "amazonaws.com".into(),
+        other => bail!("the local stack does not know AWS::{other}"),
+    })
 }
 
 fn scalar_text(value: &Yaml) -> Option<String> {

@@ -226,3 +226,108 @@ fn the_template_of_this_project_is_understood() {
         schedules.iter().map(|schedule| (schedule.interval.as_secs(), schedule.input.clone())).collect();
     assert_eq!(schedules, [(60, None), (300, Some(json!({"poll": "feeds"})))]);
 }
+
+/// The template of this project, as one client deploys it.
+fn project_template(parameters: &[(&str, &str)]) -> SamTemplate {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
+    let given = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    SamTemplate::read(&path, &test_parameters().into_iter().chain(given).collect()).unwrap()
+}
+
+/// Everything that the functions' roles allow: function, action and resource.
+fn list_permissions(template: &SamTemplate) -> BTreeSet<String> {
+    let account = format!("{}:{}:", crate::REGION, crate::ACCOUNT);
+    let of_function = |function: &TemplateFunction| {
+        let statements = &template.roles[function.role.as_deref().unwrap()];
+        let lines: String = statements.iter().map(ToString::to_string).collect();
+        let lines = lines.replace("arn:aws:", "").replace(&account, "");
+        lines.lines().map(|line| format!("{}: {line}", function.name)).collect::<Vec<_>>()
+    };
+    template.functions.iter().flat_map(of_function).collect()
+}
+
+fn join_lines<'a>(lines: impl IntoIterator<Item = &'a String>) -> String {
+    lines.into_iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn each_role_allows_exactly_these_actions() {
+    insta::assert_snapshot!(join_lines(&list_permissions(&project_template(&[]))));
+}
+
+#[test]
+fn each_parameter_with_a_permission_adds_only_that_permission() {
+    let without = list_permissions(&project_template(&[]));
+    let added = [
+        ("Acknowledgements", "true"),
+        ("NotificationIdentityArn", "arn:aws:ses:eu-west-1:1:identity/agency.example"),
+        ("NotificationConfigurationSetArn", "arn:aws:ses:eu-west-1:1:configuration-set/default"),
+        ("NotificationInSandbox", "true"),
+        ("NotificationTopicArn", "arn:aws:sns:eu-west-1:1:team"),
+        ("KmsKeyArn", "arn:aws:kms:eu-west-1:1:key/1"),
+    ]
+    .map(|(parameter, value)| {
+        let with = list_permissions(&project_template(&[(parameter, value)]));
+        assert!(with.is_superset(&without), "{parameter} takes a permission away");
+        format!("{parameter}\n{}", join_lines(with.difference(&without)))
+    });
+    insta::assert_snapshot!(added.join("\n\n"));
+}
+
+#[test]
+fn no_role_allows_every_action_or_every_resource_of_a_service() {
+    for line in list_permissions(&project_template(&[("Acknowledgements", "true")])) {
+        assert!(!line.contains(":* on ") && !line.ends_with(" on *"), "{line}");
+    }
+}
+
+/// Keys, indexes and projections as the functions of the last release know them. While a stack is
+/// updated, two versions of a function work on the same tables. A change of a line here needs the
+/// steps of docs/decisions/0010-changes-of-a-table.md.
+const RECORDED_TABLES: &str = "\
+BookingInbox: id (S)
+LeadInbox: id (S)
+Ledger/contact: contact (S), created_at (N); KEYS_ONLY
+Ledger/due: due_queue (S), due_at (N); INCLUDE appointment, priority, state, useful_until, version
+Ledger/provider: provider_id (S); KEYS_ONLY
+Ledger: subject (S), stage (S)
+LineInbox: id (S)
+StoreInbox: id (S)
+";
+
+#[test]
+fn keys_indexes_and_projections_are_the_recorded_ones() {
+    let mut lines = BTreeSet::new();
+    for table in &project_template(&[]).tables {
+        let attributes = table.definition["AttributeDefinitions"].as_array().unwrap();
+        let kind_of = |name: &Value| {
+            let attribute = attributes.iter().find(|attribute| attribute["AttributeName"] == *name).unwrap();
+            format!("{} ({})", name.as_str().unwrap(), attribute["AttributeType"].as_str().unwrap())
+        };
+        let keys = |schema: &Value| {
+            let names = schema.as_array().unwrap().iter().map(|key| kind_of(&key["AttributeName"]));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        lines.insert(format!("{}: {}", table.id, keys(&table.definition["KeySchema"])));
+        for index in table.definition["GlobalSecondaryIndexes"].as_array().into_iter().flatten() {
+            let projection = &index["Projection"];
+            let mut included: Vec<&str> =
+                projection["NonKeyAttributes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            included.sort_unstable();
+            lines.insert(
+                format!(
+                    "{}/{}: {}; {} {}",
+                    table.id,
+                    index["IndexName"].as_str().unwrap(),
+                    keys(&index["KeySchema"]),
+                    projection["ProjectionType"].as_str().unwrap(),
+                    included.join(", ")
+                )
+                .trim_end()
+                .to_owned(),
+            );
+        }
+    }
+    let found: String = lines.into_iter().map(|line| line + "\n").collect();
+    assert_eq!(found, RECORDED_TABLES, "see docs/decisions/0010-changes-of-a-table.md");
+}

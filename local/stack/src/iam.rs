@@ -1,0 +1,283 @@
+//! IAM on this machine: a function may call DynamoDB and Secrets Manager only as its role in the
+//! template allows.
+//!
+//! The access key id of a function is a prefix and the function's name, so a signed request names
+//! its caller. Signatures are not verified. A caller that is not a function of the template (a
+//! test, the console) may do anything, and so may a function without a role.
+//!
+//! Actions of transactions: IAM checks each part as an action of its own. Source: Amazon DynamoDB
+//! Developer Guide, "Using IAM with DynamoDB transactions". Not imitated: calls of e-mail and SNS,
+//! and KMS keys.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use http::{HeaderMap, header};
+use serde_json::{Value, json};
+
+use crate::{
+    ACCOUNT, REGION,
+    template::{RoleStatement, SamTemplate},
+};
+
+/// The begin of a function's access key id. Its name follows.
+pub(crate) const ACCESS_KEY_PREFIX: &str = "local-";
+
+/// The roles of the functions, by function name, and the calls that they did not allow.
+#[derive(Debug, Default)]
+pub struct FunctionRoles {
+    statements: BTreeMap<String, Vec<RoleStatement>>,
+    refused: Mutex<Vec<String>>,
+}
+
+/// An action that a request needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestedAction {
+    action: String,
+    resource: String,
+    /// The partition key of an item, if the request names one.
+    leading_key: Option<String>,
+}
+
+impl FunctionRoles {
+    /// The roles of a template's functions.
+    pub(crate) fn from_template(template: &SamTemplate) -> Self {
+        let of_function = |function: &crate::template::TemplateFunction| {
+            let role = template.roles.get(function.role.as_deref()?)?;
+            Some((function.name.clone(), role.clone()))
+        };
+        Self { statements: template.functions.iter().filter_map(of_function).collect(), refused: Mutex::default() }
+    }
+
+    /// The calls that were refused since the start, oldest first: `function: action on resource`.
+    pub fn refused_calls(&self) -> Vec<String> {
+        tellonce_fakes::lock_mutex(&self.refused).clone()
+    }
+
+    /// The response to a request that the caller's role does not allow; `None` if it may go on.
+    pub(crate) fn check_request(&self, headers: &HeaderMap, actions: &[RequestedAction]) -> Option<Value> {
+        let caller = find_caller(headers)?;
+        let statements = self.statements.get(caller)?;
+        let allowed = |wanted: &RequestedAction| statements.iter().any(|statement| allows(statement, wanted));
+        let refused = actions.iter().find(|wanted| !allowed(wanted))?;
+        let RequestedAction { action, resource, .. } = refused;
+        tracing::warn!("the role of {caller} does not allow {action} on {resource}");
+        tellonce_fakes::lock_mutex(&self.refused).push(format!("{caller}: {action} on {resource}"));
+        let message = format!("User: {caller} is not authorized to perform: {action} on resource: {resource}");
+        Some(json!({"__type": "com.amazon.coral.service#AccessDeniedException", "Message": message}))
+    }
+}
+
+/// The function that signed a request.
+fn find_caller(headers: &HeaderMap) -> Option<&str> {
+    let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    authorization.split_once("Credential=")?.1.split('/').next()?.strip_prefix(ACCESS_KEY_PREFIX)
+}
+
+fn allows(statement: &RoleStatement, wanted: &RequestedAction) -> bool {
+    statement.actions.iter().any(|pattern| matches_pattern(pattern, &wanted.action))
+        && statement.resources.iter().any(|pattern| matches_pattern(pattern, &wanted.resource))
+        && statement.condition.iter().all(|(operator, keys)| holds(operator, keys, wanted))
+}
+
+/// Whether a condition holds. One that is not known here does not.
+fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
+    let known = ["StringEquals", "StringLike", "ForAllValues:StringEquals", "ForAllValues:StringLike"];
+    let Some(keys) = keys.as_object().filter(|_| known.contains(&operator)) else { return false };
+    keys.iter().all(|(key, values)| {
+        let values: Vec<&str> = match values {
+            Value::String(text) => vec![text],
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let leading_key = wanted.leading_key.as_deref().filter(|_| key == "dynamodb:LeadingKeys");
+        leading_key.is_some_and(|leading_key| values.iter().any(|value| matches_pattern(value, leading_key)))
+    })
+}
+
+/// Whether a text matches a pattern with `*` (any characters) and `?` (one character).
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    match (pattern.chars().next(), text.chars().next()) {
+        (None, None) => true,
+        (Some('*'), _) => {
+            let rest = &pattern[1..];
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| matches_pattern(rest, &text[at..]))
+        }
+        (Some('?'), Some(c)) => matches_pattern(&pattern[1..], &text[c.len_utf8()..]),
+        (Some(p), Some(c)) if p == c => matches_pattern(&pattern[p.len_utf8()..], &text[c.len_utf8()..]),
+        _ => false,
+    }
+}
+
+/// The action that reads a secret. Its ARN ends in a hyphen and six random characters.
+pub(crate) fn secret_action(request: &Value) -> Vec<RequestedAction> {
+    let name = request["SecretId"].as_str().unwrap_or_default();
+    vec![RequestedAction {
+        action: "secretsmanager:GetSecretValue".to_owned(),
+        resource: format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf"),
+        leading_key: None,
+    }]
+}
+
+/// The actions that an operation of DynamoDB needs. `hash_keys` holds the partition key's name of
+/// each table.
+pub(crate) fn table_actions(
+    operation: &str,
+    request: &Value,
+    hash_keys: &BTreeMap<String, String>,
+) -> Vec<RequestedAction> {
+    let action = |name: &str, part: &Value| {
+        let table = part["TableName"].as_str().unwrap_or_default();
+        let item = if part["Item"].is_object() { &part["Item"] } else { &part["Key"] };
+        let leading_key = hash_keys.get(table).and_then(|key| item[key]["S"].as_str());
+        let index = part["IndexName"].as_str().map(|index| format!("/index/{index}")).unwrap_or_default();
+        RequestedAction {
+            action: format!("dynamodb:{name}"),
+            resource: format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}{index}"),
+            leading_key: leading_key.map(str::to_owned),
+        }
+    };
+    let parts = |list: &Value| -> Vec<RequestedAction> {
+        let of_part = |(kind, part): (&String, &Value)| {
+            let name = match kind.as_str() {
+                "Put" => "PutItem",
+                "Update" => "UpdateItem",
+                "Delete" => "DeleteItem",
+                "Get" => "GetItem",
+                _ => "ConditionCheckItem",
+            };
+            action(name, part)
+        };
+        list.as_array().into_iter().flatten().filter_map(Value::as_object).flatten().map(of_part).collect()
+    };
+    match operation {
+        "TransactWriteItems" | "TransactGetItems" => parts(&request["TransactItems"]),
+        "BatchGetItem" | "BatchWriteItem" => {
+            let tables = request["RequestItems"].as_object().into_iter().flatten();
+            tables.map(|(table, _)| action(operation, &json!({"TableName": table}))).collect()
+        }
+        _ => vec![action(operation, request)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = r#"
+Resources:
+  Child:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildProperties: {Binary: child}}
+    Properties: {Role: !GetAtt ChildRole.Arn}
+  ChildRole:
+    Type: AWS::IAM::Role
+    Properties:
+      Policies:
+        - PolicyName: own
+          PolicyDocument:
+            Statement:
+              - {Effect: Allow, Action: [dynamodb:PutItem, dynamodb:ConditionCheckItem], Resource: !GetAtt Ledger.Arn}
+              - {Effect: Allow, Action: dynamodb:Query, Resource: !Sub "${Ledger.Arn}/index/due"}
+              - Effect: Allow
+                Action: dynamodb:PutItem
+                Resource: !GetAtt Inbox.Arn
+                Condition: {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [heartbeat]}}
+  MoreForChild:
+    Type: AWS::IAM::Policy
+    Properties:
+      Roles: [!Ref ChildRole]
+      PolicyDocument:
+        Statement:
+          - Effect: Allow
+            Action: secretsmanager:GetSecretValue
+            Resource: !Sub "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:tellonce/lines/*"
+  Ledger:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      AttributeDefinitions: [{AttributeName: subject, AttributeType: S}]
+      KeySchema: [{AttributeName: subject, KeyType: HASH}]
+  Inbox:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      AttributeDefinitions: [{AttributeName: id, AttributeType: S}]
+      KeySchema: [{AttributeName: id, KeyType: HASH}]
+"#;
+
+    fn sample_roles() -> FunctionRoles {
+        FunctionRoles::from_template(&SamTemplate::parse(TEMPLATE, &BTreeMap::new()).unwrap())
+    }
+
+    fn signed_by(caller: &str) -> HeaderMap {
+        let text =
+            format!("AWS4-HMAC-SHA256 Credential=local-{caller}/20261129/{REGION}/dynamodb/aws4_request, Signature=0");
+        [(header::AUTHORIZATION, text.parse().unwrap())].into_iter().collect()
+    }
+
+    fn is_allowed(operation: &str, request: &Value) -> bool {
+        let hash_keys = BTreeMap::from([("Ledger".into(), "subject".into()), ("Inbox".into(), "id".into())]);
+        let actions = table_actions(operation, request, &hash_keys);
+        sample_roles().check_request(&signed_by("child"), &actions).is_none()
+    }
+
+    #[test]
+    fn a_request_needs_its_action_on_its_table_or_index() {
+        let item = json!({"subject": {"S": "a"}});
+        assert!(is_allowed("PutItem", &json!({"TableName": "Ledger", "Item": item})));
+        assert!(!is_allowed("DeleteItem", &json!({"TableName": "Ledger", "Key": item})));
+        assert!(is_allowed("Query", &json!({"TableName": "Ledger", "IndexName": "due"})));
+        assert!(!is_allowed("Query", &json!({"TableName": "Ledger"})));
+        assert!(!is_allowed("Query", &json!({"TableName": "Ledger", "IndexName": "contact"})));
+    }
+
+    #[test]
+    fn a_transaction_needs_the_action_of_each_part() {
+        let put = json!({"Put": {"TableName": "Ledger", "Item": {}}});
+        let check = json!({"ConditionCheck": {"TableName": "Ledger", "Key": {}}});
+        let update = json!({"Update": {"TableName": "Ledger", "Key": {}}});
+        assert!(is_allowed("TransactWriteItems", &json!({"TransactItems": [put, check]})));
+        assert!(!is_allowed("TransactWriteItems", &json!({"TransactItems": [put, check, update]})));
+    }
+
+    #[test]
+    fn a_condition_on_the_partition_key_is_checked() {
+        let put = |id: &str| json!({"TableName": "Inbox", "Item": {"id": {"S": id}}});
+        assert!(is_allowed("PutItem", &put("heartbeat")));
+        assert!(!is_allowed("PutItem", &put("shop#1")));
+    }
+
+    #[test]
+    fn a_policy_beside_the_role_counts_and_a_refused_call_is_listed() {
+        let roles = sample_roles();
+        let read = |name: &str| {
+            let request = json!({"SecretId": name});
+            roles.check_request(&signed_by("child"), &secret_action(&request))
+        };
+        assert!(read("tellonce/lines/main").is_none());
+        let refusal = read("tellonce/webhooks/shop").unwrap();
+        assert_eq!(refusal["__type"], "com.amazon.coral.service#AccessDeniedException");
+        let resource = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:tellonce/webhooks/shop-AbCdEf");
+        assert_eq!(roles.refused_calls(), [format!("child: secretsmanager:GetSecretValue on {resource}")]);
+    }
+
+    #[test]
+    fn a_caller_that_is_not_a_function_may_do_anything() {
+        let actions = table_actions("DeleteTable", &json!({"TableName": "Ledger"}), &BTreeMap::new());
+        assert!(sample_roles().check_request(&signed_by("operator"), &actions).is_none());
+        assert!(sample_roles().check_request(&HeaderMap::new(), &actions).is_none());
+    }
+
+    #[test]
+    fn wildcards_match_any_or_one_character() {
+        for (pattern, text, expected) in [
+            ("a/*", "a/b/c", true),
+            ("a/*", "a/", true),
+            ("a/*", "b/c", false),
+            ("webhooks-??????", "webhooks-AbCdEf", true),
+            ("webhooks-??????", "webhooks/shop-AbCdEf", false),
+            ("*", "", true),
+            ("a", "ab", false),
+        ] {
+            assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}
