@@ -33,6 +33,7 @@ mod real_systems;
 mod recipes;
 mod reference_pages;
 mod reminders;
+mod replays;
 mod restarts;
 mod sources;
 mod storm;
