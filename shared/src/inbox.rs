@@ -1,12 +1,14 @@
 //! The inbox: every accepted delivery, once, with its verified bytes.
 //!
+//! Long because deliveries are stored, read, listed and replayed here.
+//!
 //! Main types: [`Inbox`] stores a [`Verified`] delivery; [`InboxItem`] is a delivery from the
 //! table's stream.
 //!
 //! Flow: a conditional write stores a delivery. A repeat fails at the condition. The table's stream
 //! passes a new item to the function that processes it. A delivery that leads to no message gets
 //! its reason as its [`DeliveryOutcome`]. Removing the outcome sends the delivery down the same
-//! path again (a replay).
+//! path again (a replay). The replay sets `replayed_at`, so that the item changes in any case.
 //!
 //! Promises: a delivery that was answered with 2xx is stored, and one delivery id of one sender is
 //! stored once. Does **not** order deliveries. The table deletes them after the configured days.
@@ -216,44 +218,76 @@ impl Inbox {
     /// Records the outcome of a delivery.
     pub async fn record_outcome(&self, id: &str, outcome: &DeliveryOutcome, now: Timestamp) -> Result<(), InboxError> {
         // An update must not create a fragment of an item that the table has deleted.
-        let update = self.update_outcome(id, Some((outcome, now))).condition_expression("attribute_exists(id)");
+        let update = self.update_outcome(id, outcome, now).condition_expression("attribute_exists(id)");
         send_if_current(update).await.map(drop)
     }
 
-    /// Finds one page of a sender's deliveries with an outcome of this code. Returns their keys and
-    /// the position of the next page.
-    pub async fn find_by_outcome(
+    /// Reads up to `page_items` items and returns the deliveries among them that match, with the
+    /// position of the next page. An item without a sender in its key is not a delivery.
+    pub async fn scan_deliveries(
         &self,
-        sender: &str,
-        code: &str,
-        from: Option<ScanPosition>,
-    ) -> Result<(Vec<String>, Option<ScanPosition>), InboxError> {
-        let page = self
+        filter: &DeliveryFilter<'_>,
+        page_items: i32,
+        from: Option<&str>,
+    ) -> Result<(Vec<ListedDelivery>, Option<String>), InboxError> {
+        let mut scan = self
             .db
             .scan()
             .table_name(&self.table)
-            .filter_expression("sender = :sender AND outcome = :code")
-            .projection_expression("id")
+            .projection_expression("id, outcome")
             .consistent_read(true)
-            .expression_attribute_values(":sender", text_value(sender))
-            .expression_attribute_values(":code", text_value(code))
-            .set_exclusive_start_key(from.map(|position| position.0))
-            .send()
-            .await
-            .map_err(|error| InboxError::Scan(Box::new(error)))?;
-        let ids = page.items().iter().filter_map(|item| ItemReader(item).owned("id")).collect();
-        Ok((ids, page.last_evaluated_key.map(ScanPosition)))
+            .limit(page_items);
+        let mut conditions = Vec::new();
+        if let Some(sender) = filter.sender {
+            conditions.push("sender = :sender");
+            scan = scan.expression_attribute_values(":sender", text_value(sender));
+        }
+        match filter.outcome {
+            None => {}
+            Some(NO_OUTCOME) => conditions.push("attribute_not_exists(outcome)"),
+            Some(code) => {
+                conditions.push("outcome = :code");
+                scan = scan.expression_attribute_values(":code", text_value(code));
+            }
+        }
+        if let Some(from) = filter.from {
+            conditions.push("received_at >= :from");
+            scan = scan.expression_attribute_values(":from", time_value(from));
+        }
+        if let Some(to) = filter.to {
+            conditions.push("received_at < :to");
+            scan = scan.expression_attribute_values(":to", time_value(to));
+        }
+        if !conditions.is_empty() {
+            scan = scan.filter_expression(conditions.join(" AND "));
+        }
+        if let Some(from) = from {
+            scan = scan.exclusive_start_key("id", text_value(from));
+        }
+        let page = scan.send().await.map_err(|error| InboxError::Scan(Box::new(error)))?;
+        let deliveries = page.items().iter().filter_map(|item| {
+            let item = ItemReader(item);
+            let id = item.owned("id").filter(|id| id.contains('#'))?;
+            Some(ListedDelivery { id, outcome: item.owned("outcome") })
+        });
+        let next = page.last_evaluated_key.as_ref().and_then(|key| ItemReader(key).owned("id"));
+        Ok((deliveries.collect(), next))
     }
 
-    /// Replays a delivery if its outcome still has this code. Returns whether it did.
-    pub async fn replay_delivery(&self, id: &str, code: &str) -> Result<bool, InboxError> {
-        send_if_current(require_code(self.update_outcome(id, None), code)).await
+    /// Replays a delivery if its outcome is still this one. Returns whether it did.
+    pub async fn replay_delivery(&self, id: &str, outcome: Option<&str>, now: Timestamp) -> Result<bool, InboxError> {
+        let update = self.update_for_replay(id, now);
+        send_if_current(match outcome {
+            Some(code) => require_code(update, code),
+            None => update.condition_expression("attribute_exists(id) AND attribute_not_exists(outcome)"),
+        })
+        .await
     }
 
     /// Replays a delivery if it has an outcome, whatever its code. Returns whether it did. A
     /// delivery in progress has none.
-    pub async fn replay_processed_delivery(&self, id: &str) -> Result<bool, InboxError> {
-        send_if_current(self.update_outcome(id, None).condition_expression("attribute_exists(outcome)")).await
+    pub async fn replay_processed_delivery(&self, id: &str, now: Timestamp) -> Result<bool, InboxError> {
+        send_if_current(self.update_for_replay(id, now).condition_expression("attribute_exists(outcome)")).await
     }
 
     /// Replaces the outcome of a delivery if it still has this code. Returns whether it did.
@@ -264,20 +298,27 @@ impl Inbox {
         then: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<bool, InboxError> {
-        send_if_current(require_code(self.update_outcome(id, Some((then, now))), code)).await
+        send_if_current(require_code(self.update_outcome(id, then, now), code)).await
     }
 
-    /// An update that sets the outcome of a delivery, or removes it.
-    fn update_outcome(&self, id: &str, then: Option<(&DeliveryOutcome, Timestamp)>) -> UpdateItemFluentBuilder {
-        let update = self.db.update_item().table_name(&self.table).key("id", text_value(id));
-        match then {
-            None => update.update_expression("REMOVE outcome, outcome_text, outcome_at"),
-            Some((outcome, now)) => update
-                .update_expression("SET outcome = :outcome, outcome_text = :text, outcome_at = :now")
-                .expression_attribute_values(":outcome", text_value(outcome.code))
-                .expression_attribute_values(":text", text_value(outcome.text.as_str()))
-                .expression_attribute_values(":now", time_value(now)),
-        }
+    /// An update that sets the outcome of a delivery.
+    fn update_outcome(&self, id: &str, outcome: &DeliveryOutcome, now: Timestamp) -> UpdateItemFluentBuilder {
+        self.update_item(id)
+            .update_expression("SET outcome = :outcome, outcome_text = :text, outcome_at = :now")
+            .expression_attribute_values(":outcome", text_value(outcome.code))
+            .expression_attribute_values(":text", text_value(outcome.text.as_str()))
+            .expression_attribute_values(":now", time_value(now))
+    }
+
+    /// An update that removes the outcome of a delivery, which wakes its function.
+    fn update_for_replay(&self, id: &str, now: Timestamp) -> UpdateItemFluentBuilder {
+        self.update_item(id)
+            .update_expression("REMOVE outcome, outcome_text, outcome_at SET replayed_at = :now")
+            .expression_attribute_values(":now", time_value(now))
+    }
+
+    fn update_item(&self, id: &str) -> UpdateItemFluentBuilder {
+        self.db.update_item().table_name(&self.table).key("id", text_value(id))
     }
 }
 
@@ -296,9 +337,30 @@ async fn send_if_current(update: UpdateItemFluentBuilder) -> Result<bool, InboxE
     }
 }
 
-/// Where a scan of the inbox continues.
-#[derive(Debug)]
-pub struct ScanPosition(Item);
+/// In a [`DeliveryFilter`]: a delivery without an outcome.
+pub const NO_OUTCOME: &str = "none";
+
+/// Which deliveries a scan returns. A part that is absent excludes none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeliveryFilter<'a> {
+    /// The sender's name in the configuration.
+    pub sender: Option<&'a str>,
+    /// The code of the outcome, or [`NO_OUTCOME`].
+    pub outcome: Option<&'a str>,
+    /// Received at this time or later.
+    pub from: Option<Timestamp>,
+    /// Received before this time.
+    pub to: Option<Timestamp>,
+}
+
+/// A delivery that a scan found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedDelivery {
+    /// The key in the inbox.
+    pub id: String,
+    /// The code of the outcome.
+    pub outcome: Option<String>,
+}
 
 /// Logs that a delivery is stored. The lines of its decision and its send have the same
 /// `delivery.id`.
@@ -327,6 +389,8 @@ pub struct InboxItem {
     pub body: Vec<u8>,
     /// When it was accepted.
     pub received_at: Timestamp,
+    /// When it was replayed last.
+    pub replayed_at: Option<Timestamp>,
 }
 
 /// A stream record is not a delivery.
@@ -353,6 +417,7 @@ impl InboxItem {
         let body = miniz_oxide::inflate::decompress_to_vec_with_limit(&compressed, MAX_BODY_BYTES)
             .map_err(|_| InboxItemError::InvalidBody)?;
         let received_at = image.received_at.n.parse().map(from_millis).map_err(|_| InboxItemError::InvalidBody)?;
+        let replayed_at = image.replayed_at.and_then(|at| at.n.parse().ok()).map(from_millis);
         let headers = image.headers.map(|map| map.m).unwrap_or_default();
         Ok(Self {
             id: image.id.s.into_owned(),
@@ -361,6 +426,7 @@ impl InboxItem {
             headers: headers.into_iter().map(|(name, value)| (name.into_owned(), value.s.into_owned())).collect(),
             body,
             received_at,
+            replayed_at,
         })
     }
 }
@@ -384,6 +450,8 @@ struct StreamImage<'a> {
     body: BinaryAttribute<'a>,
     #[serde(borrow)]
     received_at: NumberAttribute<'a>,
+    #[serde(borrow, default)]
+    replayed_at: Option<NumberAttribute<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -417,6 +485,10 @@ mod tests {
         assert_eq!((entry.id.as_str(), entry.topic.as_deref()), ("shop#1", Some("orders/paid")));
         assert_eq!(entry.headers["a"], "b");
         assert_eq!(entry.received_at.to_string(), "2026-11-19T10:00:02Z");
+        assert_eq!(entry.replayed_at, None);
+        let replayed = build_image("AwA=").replace(r#""ttl""#, r#""replayed_at":{"N":"1795082403000"},"ttl""#);
+        let replayed_at = InboxItem::from_image(&replayed).unwrap().replayed_at.unwrap();
+        assert_eq!(replayed_at.to_string(), "2026-11-19T10:00:03Z");
     }
 
     #[test]

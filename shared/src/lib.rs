@@ -36,6 +36,8 @@ pub mod provider;
 pub mod pseudonym;
 pub mod public_address;
 pub mod public_client;
+pub mod replay;
 pub mod secret;
 pub mod telemetry;
+pub mod waiting_lookup;
 pub mod wording;

@@ -4,6 +4,9 @@
 //! says what a status other than 200 means where HTTP alone defines it. Each function knows what to
 //! request from its own senders, and what the response means.
 //!
+//! Main types: [`SenderApiError`] is why a lookup failed; [`LookupTrouble`] is what of that may
+//! pass.
+//!
 //! Promises: an error holds only the codes of a response, and neither the address nor the
 //! credential of a request.
 
@@ -14,10 +17,12 @@ use reqwest::{RequestBuilder, Url};
 use crate::{
     fault::{ClassifyFault, Fault},
     http_body, json,
+    secret::SecretError,
 };
 
-/// A response takes well below a second. A function should not wait for an API that hangs.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest time of a lookup, with its repetition under a newer credential. A response takes
+/// well below a second, and the deliveries behind must not wait for an API that hangs.
+pub const MAX_LOOKUP_TIME: Duration = Duration::from_secs(5);
 
 /// The largest accepted response, in bytes. The largest appointment or lead, with its intake forms,
 /// takes less.
@@ -54,15 +59,54 @@ impl fmt::Display for ResponseCodes {
     }
 }
 
+/// What keeps a lookup from succeeding now, and may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LookupTrouble {
+    /// There was no response in time, or no connection.
+    NoResponse,
+    /// The API limits the rate.
+    Throttled {
+        /// The pause that it asks for.
+        retry_after: Option<Duration>,
+    },
+    /// The API failed.
+    ServerError,
+    /// The credential is missing or refused. Only a person can end that.
+    Credential,
+    /// The invocation made no request.
+    NotTried,
+}
+
+impl LookupTrouble {
+    /// The trouble of a credential without a usable value. `None` if Secrets Manager failed.
+    pub fn of_secret(error: &SecretError) -> Option<Self> {
+        match error {
+            SecretError::Missing { .. }
+            | SecretError::Forbidden { .. }
+            | SecretError::Empty { .. }
+            | SecretError::Malformed { .. } => Some(Self::Credential),
+            SecretError::Unavailable { .. } => None,
+        }
+    }
+}
+
 /// A lookup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SenderApiError {
     /// There was no response.
     #[error("the sender's API did not respond")]
     Unreachable(#[source] reqwest::Error),
+    /// The response took too long.
+    #[error("the sender's API took more than {} s", MAX_LOOKUP_TIME.as_secs())]
+    TimedOut,
     /// The API limits the rate.
-    #[error("the sender's API limits the rate ({0})")]
-    Throttled(ResponseCodes),
+    #[error("the sender's API limits the rate ({codes})")]
+    Throttled {
+        /// The codes of the response.
+        codes: ResponseCodes,
+        /// The pause that the API asks for, if it names one in seconds.
+        retry_after: Option<Duration>,
+    },
     /// The API failed.
     #[error("the sender's API failed ({0})")]
     ServerError(ResponseCodes),
@@ -95,11 +139,25 @@ impl ClassifyFault for SenderApiError {
             // can replace a credential without a deployment, and the delivery must not be lost
             // until then.
             Self::Unreachable(_)
-            | Self::Throttled(_)
+            | Self::TimedOut
+            | Self::Throttled { .. }
             | Self::ServerError(_)
             | Self::CredentialRefused { .. }
             | Self::NotJson => Fault::Transient,
             Self::Unexpected(_) | Self::ResponseTooLarge | Self::InvalidAddress => Fault::Permanent,
+        }
+    }
+}
+
+impl SenderApiError {
+    /// What may pass; `None` if a repetition changes nothing.
+    pub fn trouble(&self) -> Option<LookupTrouble> {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut => Some(LookupTrouble::NoResponse),
+            Self::Throttled { retry_after, .. } => Some(LookupTrouble::Throttled { retry_after: *retry_after }),
+            Self::ServerError(_) | Self::NotJson => Some(LookupTrouble::ServerError),
+            Self::CredentialRefused { .. } => Some(LookupTrouble::Credential),
+            Self::Unexpected(_) | Self::ResponseTooLarge | Self::InvalidAddress => None,
         }
     }
 }
@@ -119,15 +177,25 @@ pub async fn fetch_json(
     request: RequestBuilder,
     refused: impl FnOnce(u16, &[u8]) -> Result<LookupResponse, SenderApiError>,
 ) -> Result<LookupResponse, SenderApiError> {
-    let response = request.timeout(TIMEOUT).send().await.map_err(to_unreachable_error)?;
+    let response = request.timeout(MAX_LOOKUP_TIME).send().await.map_err(to_unreachable_error)?;
     let status = response.status().as_u16();
+    let retry_after = read_retry_after(&response);
     let body = http_body::read_body_up_to(MAX_RESPONSE_BYTES, response).await;
     if status != 200 {
-        return refused(status, &body.ok().flatten().unwrap_or_default());
+        return match refused(status, &body.ok().flatten().unwrap_or_default()) {
+            Err(SenderApiError::Throttled { codes, .. }) => Err(SenderApiError::Throttled { codes, retry_after }),
+            other => other,
+        };
     }
     let body = body.map_err(to_unreachable_error)?.ok_or(SenderApiError::ResponseTooLarge)?;
     // A response that is cut off would be read as a response without facts.
     if json::parse_document(&body).is_err() { Err(SenderApiError::NotJson) } else { Ok(LookupResponse::Found(body)) }
+}
+
+/// The pause that a response asks for in `Retry-After`. A date is not read. Shopify writes `2.0`.
+pub fn read_retry_after(response: &reqwest::Response) -> Option<Duration> {
+    let value = response.headers().get("retry-after")?.to_str().ok()?;
+    value.split('.').next()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Interprets a status other than 200. `secret` is the name of the secret that holds the
@@ -136,7 +204,7 @@ pub fn interpret_status(codes: impl Into<ResponseCodes>, secret: &str) -> Result
     let codes = codes.into();
     match codes.status {
         404 => Ok(LookupResponse::NotFound),
-        429 => Err(SenderApiError::Throttled(codes)),
+        429 => Err(SenderApiError::Throttled { codes, retry_after: None }),
         401 | 403 => Err(SenderApiError::CredentialRefused { codes, secret_name: secret.to_owned() }),
         500.. => Err(SenderApiError::ServerError(codes)),
         _ => Err(SenderApiError::Unexpected(codes)),
@@ -190,11 +258,23 @@ mod tests {
             ("200 OK", "", Fault::Transient, "not JSON"),
         ] {
             let Err(error) = fetch_from_fake(&http_response(head, body)).await else { panic!("{head}") };
-            assert_eq!(error.fault(), fault, "{head}");
+            assert_eq!((error.fault(), error.trouble().is_some()), (fault, fault == Fault::Transient), "{head}");
             assert!(error.to_string().contains(says) && !format!("{error:?}").contains("secret-5"), "{head}: {error}");
         }
         for cut in ["HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", "no http"] {
             assert!(matches!(fetch_from_fake(cut).await, Err(SenderApiError::Unreachable(_))), "{cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_pause_that_an_api_asks_for_is_kept() {
+        for (head, expected) in [
+            ("429 Too Many Requests\r\nretry-after: 90", Some(Duration::from_secs(90))),
+            ("429 Too Many Requests\r\nretry-after: Wed, 21 Oct 2026 07:28:00 GMT", None),
+            ("429 Too Many Requests", None),
+        ] {
+            let Err(error) = fetch_from_fake(&http_response(head, "")).await else { panic!("{head}") };
+            assert_eq!(error.trouble(), Some(LookupTrouble::Throttled { retry_after: expected }), "{head}");
         }
     }
 

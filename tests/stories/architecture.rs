@@ -162,7 +162,7 @@ fn the_public_function_may_not_read_a_line_token() {
 fn sending_functions_cannot_read_webhook_secrets_or_each_other_s_credentials() {
     for (function, forbidden) in [
         ("OrderNotifier", ["webhooks/", "calendars/", "forms/", "BookingInbox", "LeadInbox"]),
-        ("ReminderScheduler", ["webhooks/", "stores/", "forms/", "dynamodb:Scan", "dynamodb:DeleteItem"]),
+        ("ReminderScheduler", ["webhooks/", "stores/", "forms/", "StoreInbox.StreamArn", "LeadInbox.StreamArn"]),
         ("LeadFirstTouch", ["webhooks/", "stores/", "calendars/", "StoreInbox", "BookingInbox"]),
     ] {
         let role = role_text(function);
@@ -187,6 +187,29 @@ fn reminder_scheduler_may_put_heartbeats_into_inboxes_and_no_delivery() {
     let [put] = puts.as_slice() else { panic!("{puts:?}") };
     let condition = format!("ForAllValues:StringEquals: {{ \"dynamodb:LeadingKeys\": [{HEARTBEAT_ID}] }}");
     assert!(put.contains(&condition), "{put}");
+}
+
+#[test]
+fn the_minute_may_change_the_outcomes_of_other_inboxes_and_reads_no_delivery_of_them() {
+    let role = role_text("ReminderScheduler");
+    let statements: Vec<&str> = role.split("- Effect: Allow").collect();
+    let of_other_inboxes: Vec<&str> = statements
+        .into_iter()
+        .filter(|text| text.contains("StoreInbox.Arn") && text.contains("dynamodb:UpdateItem"))
+        .collect();
+    let [statement] = of_other_inboxes.as_slice() else { panic!("{of_other_inboxes:?}") };
+    assert!(statement.contains("[id, outcome, outcome_text, outcome_at, replayed_at]"), "{statement}");
+    for forbidden in ["Scan", "GetItem", "Query", "ALL_OLD", "body"] {
+        assert!(!statement.contains(forbidden), "{forbidden} in {statement}");
+    }
+}
+
+#[test]
+fn every_stream_that_retries_has_the_same_queue_for_what_it_gives_up() {
+    let template = SamTemplate::read(&workspace_root().join("template.yaml"), &BTreeMap::new()).unwrap();
+    let streams = template.functions.iter().flat_map(|function| &function.streams);
+    let queues: Vec<_> = streams.filter(|stream| stream.max_retries != Some(0)).map(|s| s.on_failure.clone()).collect();
+    assert_eq!(queues, vec![Some("Failures".to_owned()); 4]);
 }
 
 #[test]

@@ -172,6 +172,9 @@ async fn an_acuity_appointment_is_looked_up_despite_repeated_posts_and_an_api_ou
     world.stack.fakes().fail_next(FakeService::Acuity, FakeFault::Status(503), 2);
     world.deliver(post("scheduled")).await;
     world.deliver(post("changed")).await;
+    assert_eq!(world.waiting_lookups().len(), 2);
+    world.tick_after(SignedDuration::from_mins(1)).await;
+    assert_eq!(world.waiting_lookups().len(), 0);
     let header = &world.message_rows()["appointment:studio..1126438001:state"];
     assert_eq!(
         (&header["generation"], &header["state"]),

@@ -1,14 +1,26 @@
-//! Incomplete events: completed from the ledger, or with one lookup at the store.
+//! Incomplete deliveries: completed from the ledger, or with a lookup at the sender, which waits
+//! while the sender's API is down.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, response::IntoResponse, routing::post};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
+use tellonce_fakes::{calendars::FakeSquareCustomer, leads::FakeMetaLead, services::FakeService};
+use tellonce_samples::WebhookPost;
 
-use crate::world::{World, WorldSetup};
+use crate::{
+    booking_endpoint::square_post,
+    calendars::{advance_to_day_before, recorded_body_with, whole_minute_in_hours},
+    lead_endpoint::{meta_post, recorded_body, website_post},
+    world::{World, WorldSetup},
+};
 
 const PHONE: &str = "+972525550101";
 
@@ -78,7 +90,15 @@ async fn a_store_that_is_busy_for_a_moment_delays_the_message() {
     let (_, url) = FakeShopify::start(vec![(429, json!({})), (200, throttled), (200, pickup_response())]);
     let world = start_world_with_shop(&url).await;
     world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
+    assert_eq!(world.delivery_outcome("shop#d-1").as_deref(), Some("waiting-for-lookup"));
+    world.tick_after(SignedDuration::from_mins(1)).await;
+    assert_eq!(world.waiting_lookups()["shop#d-1"]["tries"], 2);
+    world.tick_after(SignedDuration::from_mins(1)).await;
+    assert_eq!(world.messages().len(), 0, "the second pause is longer");
+    world.tick_after(SignedDuration::from_mins(1)).await;
     assert_eq!(world.texts_on_phone(PHONE), ["Dana, order #1050: ready."]);
+    assert_eq!((world.delivery_outcome("shop#d-1"), world.waiting_lookups().len()), (None, 0));
+    assert_never_retried(&world);
 }
 
 #[tokio::test]
@@ -102,4 +122,221 @@ async fn a_parcel_scan_is_sent_to_the_phone_in_the_ledger_without_a_lookup() {
     world.deliver(world.shopify_post("fulfillment_events/create", "d-2", &scan)).await;
     assert_eq!(world.texts_on_phone(PHONE), ["הזמנה #1001 שולמה.", "הזמנה #1001 היום."]);
     assert_eq!(shop.request_count.load(SeqCst), 0);
+}
+
+/// No stream record failed for somebody else's trouble.
+fn assert_never_retried(world: &World) {
+    assert!(world.stack.failures().is_empty());
+    for function in ["order-notifier", "lead-first-touch", "reminder-scheduler"] {
+        let lines = world.stack.log_lines(function);
+        let retried: Vec<_> = lines.iter().filter(|line| line.text.contains("will be retried")).collect();
+        assert!(retried.is_empty(), "{retried:?}");
+    }
+}
+
+/// A shop that knows every order, and answers with this status until it is changed; 0 hangs.
+#[derive(Clone)]
+struct Shop {
+    status: Arc<AtomicU16>,
+    request_count: Arc<AtomicUsize>,
+}
+
+impl Shop {
+    fn start(status: u16) -> (Self, String) {
+        let shop = Self { status: Arc::new(AtomicU16::new(status)), request_count: Arc::default() };
+        let listener = tellonce_fakes::server::bind_port(0, "a test", "").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router =
+            Router::new().route("/admin/api/{version}/graphql.json", post(serve_order)).with_state(shop.clone());
+        tellonce_fakes::server::serve_router(router, listener, "a test");
+        (shop, url)
+    }
+}
+
+async fn serve_order(State(shop): State<Shop>, axum::Json(query): axum::Json<Value>) -> impl IntoResponse {
+    shop.request_count.fetch_add(1, SeqCst);
+    let status = shop.status.load(SeqCst);
+    if status == 0 {
+        std::future::pending::<()>().await;
+    }
+    let number = query["variables"]["id"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let mut body = pickup_response();
+    let order = &mut body["data"]["fulfillmentOrder"]["order"];
+    order["legacyResourceId"] = json!(number);
+    order["name"] = json!(format!("#{number}"));
+    for holder in ["/phone", "/customer/defaultPhoneNumber", "/shippingAddress/phone", "/billingAddress/phone"] {
+        if let Some(phone) = order.pointer_mut(holder) {
+            *phone = Value::Null;
+        }
+    }
+    order["phone"] = json!(order_phone(&number));
+    (StatusCode::from_u16(status).unwrap(), axum::Json(body))
+}
+
+fn order_phone(number: &str) -> String {
+    format!("+97252555{number}")
+}
+
+fn pickup_post(world: &World, number: usize) -> WebhookPost {
+    let mut body = prepared_body();
+    body["fulfillment_order"]["id"] = json!(format!("gid://shopify/FulfillmentOrder/{number}"));
+    world.shopify_post(PREPARED_TOPIC, &format!("d-{number}"), &body)
+}
+
+fn lead_phone(number: usize) -> String {
+    format!("+97254555{number}")
+}
+
+fn meta_lead_post(world: &World, number: usize) -> WebhookPost {
+    let id = format!("44444444444{number}");
+    let field = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
+    let lead = FakeMetaLead {
+        id: id.clone(),
+        form_id: "123123123000".into(),
+        created_at: world.now(),
+        fields: vec![field("full_name", "Shira Cohen"), field("phone_number", &lead_phone(number))],
+        disclaimers: [("optional_1".to_owned(), true)].into(),
+    };
+    world.stack.leads().put_lead(lead).unwrap();
+    let body = String::from_utf8(recorded_body("meta/leadgen.json")).unwrap();
+    let body = body.replace("444444444444000", &id).replace("1795082400", &world.now().as_second().to_string());
+    meta_post(body.into_bytes())
+}
+
+fn web_lead_post(phone: &str) -> WebhookPost {
+    let body = json!({ "name": "Noa Levi", "phone": phone, "consent": { "whatsapp": true } });
+    website_post("application/json", body.to_string().into_bytes())
+}
+
+fn square_booking(world: &World, number: usize, start: jiff::Timestamp) -> WebhookPost {
+    let customer = FakeSquareCustomer {
+        id: format!("CUSTOMER{number}"),
+        given_name: "Adi".into(),
+        family_name: "Sela".into(),
+        phone_number: Some(format!("+97253555{number}")),
+    };
+    world.stack.calendars().put_customer(customer).unwrap();
+    let changes = [
+        ("/data/object/booking/updated_at", json!(world.now().to_string())),
+        ("/event_id", json!(format!("event-{number}"))),
+        ("/data/object/booking/id", json!(format!("booking{number}"))),
+        ("/data/object/booking/customer_id", json!(format!("CUSTOMER{number}"))),
+        ("/data/object/booking/start_at", json!(start.to_string())),
+    ];
+    square_post(recorded_body_with("square/booking_created.json", &changes))
+}
+
+#[tokio::test]
+async fn six_hours_without_a_lookup_lose_nothing_send_nothing_twice_and_hold_up_no_other_sender() {
+    let (shop, url) = Shop::start(503);
+    let world = start_world_with_shop(&url).await;
+    let fakes = world.stack.fakes();
+    let start = whole_minute_in_hours(&world, 50);
+    for service in [FakeService::Graph, FakeService::Square] {
+        fakes.fail_share(service, 1.0, 7);
+    }
+    // Useful for two hours, so its lookup ends during the outage.
+    let scan = json!({ "id": 1, "fulfillment_id": 2, "order_id": 1001, "status": "out_for_delivery",
+        "happened_at": world.now().to_string(), "created_at": world.now().to_string() });
+    world.deliver(world.shopify_post("fulfillment_events/create", "scan", &scan)).await;
+    let mut waiting = 0;
+    for hour in 0..6 {
+        for number in (0..4).map(|number| 1000 + 4 * hour + number) {
+            world.deliver(pickup_post(&world, number)).await;
+            world.deliver(meta_lead_post(&world, number)).await;
+            waiting += 2;
+        }
+        world.deliver(square_booking(&world, 1000 + hour, start)).await;
+        waiting += 1;
+        // The others flow.
+        let sent = world.messages().len();
+        world.deliver(world.erp_post(&format!("m-{hour}"), "ready", &format!("e{hour}"), PHONE)).await;
+        world.deliver(web_lead_post(&format!("+97250555100{hour}"))).await;
+        assert_eq!(world.messages().len(), sent + 2);
+        for _ in 0..6 {
+            world.tick_after(SignedDuration::from_mins(10)).await;
+        }
+    }
+    let lookups = [shop.request_count.load(SeqCst) as u64, fakes.request_count(FakeService::Graph)];
+    println!("{waiting} deliveries wait; lookups at the shop and at Meta during the outage: {lookups:?}");
+    assert!(lookups.iter().all(|count| *count <= 4 * 6 + 36 + 1), "one lookup each time, not one for each delivery");
+    assert_eq!(world.waiting_lookups().len(), waiting);
+    assert_eq!(world.delivery_outcome("shop#scan").as_deref(), Some("lookup-failed"));
+    assert_eq!(world.messages().len(), 12);
+    assert_never_retried(&world);
+
+    shop.status.store(200, SeqCst);
+    fakes.heal();
+    let mut minutes = 0;
+    while !world.waiting_lookups().is_empty() && minutes < 15 {
+        world.tick_after(SignedDuration::from_mins(1)).await;
+        minutes += 1;
+    }
+    println!("all were sent {minutes} minutes after the senders worked again");
+    assert!(minutes <= 11, "{minutes}");
+    for number in 1000..1024 {
+        let order = format!("Dana, order #{number}: ready.");
+        assert_eq!(world.texts_on_phone(&order_phone(&number.to_string())), [order], "{number}");
+        assert_eq!(world.texts_on_phone(&lead_phone(number)).len(), 1, "{number}");
+    }
+    assert_eq!((world.messages().len(), world.stack.provider().max_messages_per_key()), (12 + 48, 1));
+    assert_never_retried(&world);
+    advance_to_day_before(&world, start).await;
+    let reminded = |number: &usize| world.texts_on_phone(&format!("+97253555{number}")).len() == 1;
+    assert_eq!((1000..1006).filter(reminded).count(), 6);
+}
+
+#[tokio::test]
+async fn senders_that_never_respond_hold_up_no_batch() {
+    let (shop, url) = Shop::start(0);
+    let world = start_world_with_shop(&url).await;
+    let fakes = world.stack.fakes();
+    for service in [FakeService::Graph, FakeService::Square] {
+        fakes.set_hanging(service, true);
+    }
+    let start = whole_minute_in_hours(&world, 50);
+    let mut posts = Vec::new();
+    for number in 1000..1005 {
+        posts.push(pickup_post(&world, number));
+        posts.push(meta_lead_post(&world, number));
+        posts.push(square_booking(&world, number, start));
+        posts.push(world.erp_post(&format!("m-{number}"), "ready", &format!("e{number}"), PHONE));
+        posts.push(web_lead_post(&format!("+97250555{number}")));
+    }
+    let begun = Instant::now();
+    for status in futures::future::join_all(posts.into_iter().map(|post| world.post(post))).await {
+        assert_eq!(status, 200);
+    }
+    world.settle().await;
+    let elapsed = begun.elapsed();
+    println!("25 deliveries, 15 of them of hanging senders, were processed in {elapsed:.1?}");
+    assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
+    assert_eq!((world.messages().len(), world.waiting_lookups().len()), (10, 15));
+    assert!(shop.request_count.load(SeqCst) <= 2, "the deliveries behind the first ask no more");
+    assert_never_retried(&world);
+
+    shop.status.store(200, SeqCst);
+    fakes.heal();
+    world.tick_after(SignedDuration::from_mins(1)).await;
+    assert_eq!((world.messages().len(), world.waiting_lookups().len()), (20, 0));
+    assert_never_retried(&world);
+}
+
+#[tokio::test]
+async fn a_table_that_fails_is_our_trouble_and_lambda_repeats_the_record() {
+    let (shop, url) = Shop::start(503);
+    let world = start_world_with_shop(&url).await;
+    // The row of the waiting lookup cannot be written: without it the delivery must not wait.
+    world.stack.dynamo().faults().inject_rule(tellonce_stack::dynamo::FaultRule {
+        operation: Some("PutItem".to_owned()),
+        table: Some(world.table_name("Ledger")),
+        fault: tellonce_stack::dynamo::DynamoFault::Throttle,
+        frequency: tellonce_stack::dynamo::FaultFrequency::Next(9),
+    });
+    world.deliver(pickup_post(&world, 1000)).await;
+    let lines = world.stack.log_lines("order-notifier");
+    assert!(lines.iter().any(|line| line.text.contains("will be retried")));
+    assert_eq!(world.delivery_outcome("shop#d-1000").as_deref(), Some("waiting-for-lookup"));
+    assert_eq!(world.waiting_lookups().len(), 1);
+    assert!(shop.request_count.load(SeqCst) >= 2, "the record was processed again");
 }

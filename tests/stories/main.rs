@@ -35,6 +35,7 @@ mod real_systems;
 mod recipes;
 mod reference_pages;
 mod reminders;
+mod replays;
 mod restarts;
 mod secrets;
 mod slow_systems;

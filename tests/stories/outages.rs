@@ -242,6 +242,57 @@ async fn held_messages_drain_at_the_line_s_rate_although_some_sends_fail() {
 }
 
 #[tokio::test]
+async fn a_provider_that_never_responds_holds_up_no_batch() {
+    let world = World::start().await;
+    let provider = world.stack.provider();
+    provider.set_latency(std::time::Duration::from_mins(2)).unwrap();
+    let begun = Instant::now();
+    let posts =
+        (0..10).map(|order| world.post(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)));
+    for status in futures::future::join_all(posts).await {
+        assert_eq!(status, 200);
+    }
+    world.settle().await;
+    let elapsed = begun.elapsed();
+    println!("ten messages wait {elapsed:.1?} after their deliveries");
+    assert!(elapsed.as_secs() < 20, "{elapsed:?}");
+    let states: Vec<String> = (0..10).map(|order| world.message_state(&format!("order:{order}:ready"))).collect();
+    assert_eq!(states, vec!["held".to_owned(); 10]);
+    assert_eq!(world.stack.failures().len(), 0);
+    provider.set_latency(std::time::Duration::ZERO).unwrap();
+    world.advance_time(SignedDuration::from_mins(2));
+    world.tick().await;
+    assert_eq!((world.messages().len(), provider.max_messages_per_key()), (10, 1));
+}
+
+#[tokio::test]
+async fn a_burst_beyond_the_line_s_rate_waits_in_the_ledger_and_holds_up_no_delivery_behind_it() {
+    // A slot every one and a half seconds, and a delivery waits for one second at most.
+    let world = World::start_with(WorldSetup { messages_per_minute: Some(40), ..WorldSetup::default() }).await;
+    let begun = Instant::now();
+    for order in 0..5 {
+        let post = world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE);
+        assert_eq!(world.post(post).await, 200);
+    }
+    world.settle().await;
+    let elapsed = begun.elapsed();
+    println!("five deliveries of a burst were processed in {elapsed:.1?}");
+    let sent = world.messages().len();
+    assert!((1..5).contains(&sent) && elapsed.as_secs() < 5, "{sent} sent after {elapsed:?}");
+    let rows = world.message_rows();
+    let held: Vec<_> = rows.values().filter(|row| row["state"] == "held").collect();
+    assert_eq!(held.len(), 5 - sent);
+    for row in held {
+        let wait = row["due_at"].as_i64().unwrap() - world.now().as_millisecond();
+        assert!(wait <= 1_500, "due at the next slot: {row}");
+    }
+    // A sweep in the next minute sends them at the line's rate.
+    world.advance_time(SignedDuration::from_mins(1));
+    world.tick().await;
+    assert_eq!((world.messages().len(), world.stack.provider().max_messages_per_key()), (5, 1));
+}
+
+#[tokio::test]
 async fn an_outcome_that_stays_unknown_needs_a_human() {
     let world = World::start().await;
     world.stack.provider().fail_fraction(1.0, SendFault::ServerErrorBeforeAccept, 1).unwrap();

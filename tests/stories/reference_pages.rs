@@ -9,7 +9,8 @@ use std::{
 use crate::sources::{code_without_tests, rust_files, workspace_root};
 
 /// The files that define codes besides `functions/*/src/*_outcome.rs`.
-const SHARED_CODES: [&str; 2] = ["shared/src/wording/mod.rs", "shared/src/provider/message.rs"];
+const SHARED_CODES: [&str; 3] =
+    ["shared/src/wording/mod.rs", "shared/src/provider/message.rs", "shared/src/waiting_lookup.rs"];
 
 /// The names in the first column of the tables below a heading, each in backticks.
 fn listed_names(page: &str, heading: &str) -> BTreeSet<String> {

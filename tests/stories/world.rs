@@ -20,7 +20,7 @@ use tellonce_core::{
 };
 use tellonce_fakes::{provider::PhoneMessage, server::PublicHost};
 use tellonce_samples::{SenderProof, WebhookPost};
-use tellonce_stack::{LocalStack, RealSystem, StackOptions, template::MetricId};
+use tellonce_stack::{LocalStack, RealSystem, StackOptions, streams::RetryBackoff, template::MetricId};
 
 use crate::sources::workspace_root;
 
@@ -296,6 +296,8 @@ pub(crate) struct WorldSetup {
     pub(crate) extra_secrets: Vec<(&'static str, String)>,
     /// Whether the values are stored by role.
     pub(crate) secrets_by_role: bool,
+    /// Whether a batch of a stream is retried without a pause.
+    pub(crate) retries_at_once: bool,
 }
 
 impl World {
@@ -355,8 +357,14 @@ impl World {
             secrets[format!("tellonce/story/{name}")] = json!(value);
         }
         std::fs::write(client_folder.path().join("secrets.json"), secrets.to_string()).unwrap();
+        let backoff = if setup.retries_at_once {
+            RetryBackoff { first: Duration::ZERO, longest: Duration::ZERO }
+        } else {
+            RetryBackoff::default()
+        };
         let options = StackOptions {
             client: client_folder.path().to_owned(),
+            backoff,
             env: setup.env,
             state: setup.state,
             parameters: setup.parameters,
@@ -484,11 +492,36 @@ impl World {
         tables.iter().find(|table| table.id == logical_id).unwrap().name.clone()
     }
 
+    /// The deliveries whose lookup waits, by their keys in the inbox.
+    pub(crate) fn waiting_lookups(&self) -> BTreeMap<String, Value> {
+        let rows = self.table_items("Ledger").into_iter().filter_map(|row| {
+            row["due_queue"].as_str().filter(|queue| *queue == "queue:lookups")?;
+            Some((row["subject"].as_str()?.splitn(3, ':').nth(2)?.to_owned(), row))
+        });
+        rows.collect()
+    }
+
+    /// Lets time pass and runs the minute schedule of reminder-scheduler, with all that it wakes.
+    pub(crate) async fn tick_after(&self, duration: SignedDuration) {
+        self.advance_time(duration);
+        self.tick().await;
+        self.settle().await;
+    }
+
     /// All message rows of the ledger, by idempotency key.
     pub(crate) fn message_rows(&self) -> BTreeMap<String, Value> {
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let other_kinds =
-            ["line:", "message:", "conversation:", "crm:", "target:", "contact:", "pseudonym-key", HEARTBEAT_SUBJECT];
+        let other_kinds = [
+            "line:",
+            "message:",
+            "conversation:",
+            "crm:",
+            "target:",
+            "contact:",
+            "pseudonym-key",
+            "lookup:",
+            HEARTBEAT_SUBJECT,
+        ];
         let is_other_kind = |row: &Value| other_kinds.iter().any(|kind| text(row, "subject").starts_with(kind));
         let rows = self.table_items("Ledger").into_iter().filter(|row| !is_other_kind(row));
         rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()

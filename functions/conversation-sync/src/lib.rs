@@ -136,7 +136,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
             // An operator wrote it, perhaps with a typing error.
             let command =
                 serde_json::from_str::<SyncCommand>(payload).map_err(|_| SyncOperatorError::UnknownCommand)?;
-            SyncResponse::Command(sync.operator().run_command(&command).await?)
+            SyncResponse::Command(sync.operator().run_command(&command, deadline).await?)
         })
     }))
     .await
@@ -250,6 +250,7 @@ impl ConversationSync {
 
     fn operator(&self) -> SyncOperator<'_> {
         let Dispatcher { ledger, clock, .. } = &self.dispatcher;
-        SyncOperator { ledger, clock, store: &self.store, queue_names: self.queue_worker.queue_names().collect() }
+        let queue_names = self.queue_worker.queue_names().collect();
+        SyncOperator { ledger, clock, store: &self.store, inbox: &self.inbox, queue_names }
     }
 }

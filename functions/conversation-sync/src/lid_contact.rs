@@ -304,7 +304,7 @@ impl LidContacts<'_> {
             }
         }
         for waiting in &row.waiting {
-            let is_replayed = self.inbox.replay_processed_delivery(&waiting.id).await?;
+            let is_replayed = self.inbox.replay_processed_delivery(&waiting.id, now).await?;
             if is_replayed || now.duration_since(waiting.at) > DELIVERY_TIME {
                 settled.delivery_ids.push(waiting.id.clone());
             }

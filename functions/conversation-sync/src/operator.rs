@@ -5,15 +5,18 @@
 //! | `{"contact": "+972545550199"}` | returns the subject of the customer's rows |
 //! | `{"opt_in": "+972545550199"}` | removes the customer's opt-out |
 //! | `{"opt_out": "+972545550199"}` | records an opt-out |
+//! | `{"replay": {…}}` | processes deliveries again: see [`tellonce_core::replay`] |
 //! | `{"retry": "crm:hubspot"}` | lets all refused tasks of a CRM or target wait again |
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tellonce_core::{
-    clock::Clock,
+    clock::{Clock, Deadline},
     contact::{Lid, Phone, PhoneError},
     fault::error_chain,
+    inbox::Inbox,
     ledger::{Ledger, LedgerError},
+    replay::{ReplayCommand, ReplayError, ReplaySummary, replay_deliveries},
 };
 
 use crate::{
@@ -34,6 +37,8 @@ pub enum SyncCommand {
     OptIn(String),
     /// Records a customer's opt-out.
     OptOut(String),
+    /// Processes deliveries again.
+    Replay(ReplayCommand),
     /// Retries the refused tasks of a queue: `crm:{name}` or `target:{name}`.
     Retry(String),
 }
@@ -52,6 +57,8 @@ pub enum CommandResult {
         /// Whether the opt-out changed.
         changed: bool,
     },
+    /// Of `replay`.
+    Replayed(ReplaySummary),
     /// Of `retry`.
     Retried {
         /// How many tasks wait again.
@@ -66,8 +73,8 @@ pub enum CommandResult {
 pub enum SyncOperatorError {
     /// Not a known command.
     #[error(
-        "unknown command: use {{\"contact\": \"+972…\"}}, {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}} \
-         or {{\"retry\": \"crm:…\"}}"
+        "unknown command: use {{\"contact\": \"+972…\"}}, {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}}, \
+         {{\"replay\": {{…}}}} or {{\"retry\": \"crm:…\"}}"
     )]
     UnknownCommand,
     /// Not a phone number.
@@ -82,6 +89,9 @@ pub enum SyncOperatorError {
     /// The table failed.
     #[error(transparent)]
     Store(#[from] RecordStoreError),
+    /// The replay failed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
 }
 
 /// What operator commands may touch.
@@ -89,13 +99,18 @@ pub(crate) struct SyncOperator<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) clock: &'a Clock,
     pub(crate) store: &'a RecordStore,
+    pub(crate) inbox: &'a Inbox,
     /// Every queue of the client.
     pub(crate) queue_names: Vec<&'a str>,
 }
 
 impl SyncOperator<'_> {
     /// Runs a command.
-    pub(crate) async fn run_command(&self, command: &SyncCommand) -> Result<CommandResult, SyncOperatorError> {
+    pub(crate) async fn run_command(
+        &self,
+        command: &SyncCommand,
+        deadline: Deadline,
+    ) -> Result<CommandResult, SyncOperatorError> {
         match command {
             SyncCommand::Contact(phone) => {
                 let contact = match Lid::parse(phone) {
@@ -106,6 +121,9 @@ impl SyncOperator<'_> {
             }
             SyncCommand::OptIn(phone) => self.set_opt_out(phone, false).await,
             SyncCommand::OptOut(phone) => self.set_opt_out(phone, true).await,
+            SyncCommand::Replay(replay) => {
+                Ok(CommandResult::Replayed(replay_deliveries(self.inbox, self.clock, replay, deadline).await?))
+            }
             SyncCommand::Retry(queue) => self.retry_refused_tasks(queue).await,
         }
     }

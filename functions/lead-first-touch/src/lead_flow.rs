@@ -1,18 +1,20 @@
 //! The flow of one delivery: parse it, look up its lead if needed, greet the lead once, and record
-//! the outcome.
+//! the outcome. A delivery with leads that cannot be looked up now waits. Its other leads are
+//! greeted, and found in the ledger when it is replayed.
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tellonce_core::{
-    client_config::{FormConfig, LeadLimit, RepeatAction, TimeSpan},
+    client_config::{ClientConfig, FormConfig, LeadLimit, RepeatAction, TimeSpan},
     dispatch::{DispatchError, DispatchResult, GreetingResult, GreetingRules, Invocation},
     fault::{ClassifyFault, Fault, error_chain},
     greeting::Admission,
     inbox::{DeliveryOutcome, InboxError, InboxItem},
     ledger::{LedgerError, MessageState},
-    lookup::{LookupResponse, SenderApiError},
+    lookup::{LookupResponse, LookupTrouble, MAX_LOOKUP_TIME, SenderApiError},
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
+    waiting_lookup::WaitingLookupError,
 };
 
 use crate::{
@@ -44,10 +46,9 @@ pub enum LeadError {
     /// The inbox failed.
     #[error(transparent)]
     Inbox(#[from] InboxError),
-    /// The delivery names more leads than the invocation has time for. The next try finds the
-    /// greeted ones in the ledger.
-    #[error("the invocation's time ran out before all leads of the delivery were looked up")]
-    OutOfTime,
+    /// A waiting lookup could not be recorded.
+    #[error(transparent)]
+    WaitingLookup(#[from] WaitingLookupError),
 }
 
 impl ClassifyFault for LeadError {
@@ -58,7 +59,19 @@ impl ClassifyFault for LeadError {
             Self::Secret(error) => error.fault(),
             Self::Lookup(error) => error.fault(),
             Self::Inbox(error) => error.fault(),
-            Self::OutOfTime => Fault::Transient,
+            Self::WaitingLookup(error) => error.fault(),
+        }
+    }
+}
+
+impl LeadError {
+    /// What of a lookup may pass. `None` if it is final, or if tellonce's own tables or secrets
+    /// failed: then Lambda repeats the delivery.
+    fn lookup_trouble(&self) -> Option<LookupTrouble> {
+        match self {
+            Self::Lookup(error) => error.trouble(),
+            Self::Secret(error) => LookupTrouble::of_secret(error),
+            Self::Dispatch(_) | Self::Ledger(_) | Self::Inbox(_) | Self::WaitingLookup(_) => None,
         }
     }
 }
@@ -67,6 +80,13 @@ impl ClassifyFault for LeadError {
 enum LookedUpLead {
     Lead(Box<Lead>),
     Skipped(LeadSkipReason),
+    Unanswered(LookupTrouble, String),
+}
+
+/// What became of a lead that a delivery names.
+enum ReferencedLead {
+    Done(Option<LeadOutcome>),
+    Unanswered(LookupTrouble, String),
 }
 
 impl LeadFirstTouch {
@@ -91,7 +111,9 @@ impl LeadFirstTouch {
             }
             ParsedLead::Skipped(reason) => vec![self.record_skip(delivery, reason)],
         };
-        let is_held = outcomes.contains(&LeadOutcome::HeldForReview);
+        // A delivery that waits for a lookup finds out again whether its form is held.
+        let is_waiting = outcomes.iter().any(LeadOutcome::is_waiting);
+        let is_held = !is_waiting && outcomes.contains(&LeadOutcome::HeldForReview);
         let outcome = LeadOutcome::merge_outcomes(outcomes);
         match outcome.as_ref().filter(|_| is_held) {
             Some(held) => self.record_held(delivery, held).await.map(|()| None),
@@ -99,7 +121,8 @@ impl LeadFirstTouch {
         }
     }
 
-    /// Looks up the leads that a delivery names, and greets them.
+    /// Looks up the leads that a delivery names, and greets them. If some cannot be looked up now,
+    /// the delivery waits.
     async fn greet_referenced_leads(
         &self,
         invocation: &Invocation,
@@ -107,20 +130,20 @@ impl LeadFirstTouch {
         lead_delivery: &LeadDelivery<'_>,
         references: &[LeadReference],
     ) -> Result<Vec<LeadOutcome>, LeadError> {
-        let greetings = references.iter().map(async |reference| {
-            if !invocation.has_time_for_send() {
-                return Err(LeadError::OutOfTime);
-            }
-            match self.look_up_lead(lead_delivery, reference).await? {
-                LookedUpLead::Lead(lead) => self.greet_lead(invocation, delivery, lead_delivery.form, &lead).await,
-                LookedUpLead::Skipped(reason) => Ok(Some(self.record_skip(delivery, reason))),
-            }
-        });
-        let (mut outcomes, mut retry_error) = (Vec::new(), None);
+        let greetings = references
+            .iter()
+            .map(async |reference| self.greet_referenced_lead(invocation, delivery, lead_delivery, reference).await);
+        let (mut outcomes, mut retry_error, mut unanswered) = (Vec::new(), None, None);
         let mut results = futures::stream::iter(greetings).buffered(MAX_CONCURRENT_LOOKUPS);
         while let Some(result) = results.next().await {
             match result {
-                Ok(outcome) => outcomes.extend(outcome),
+                Ok(ReferencedLead::Done(outcome)) => outcomes.extend(outcome),
+                // The trouble of a request says more than that of a lead that was not requested.
+                Ok(ReferencedLead::Unanswered(trouble, reason)) => {
+                    if trouble != LookupTrouble::NotTried || unanswered.is_none() {
+                        unanswered = Some((trouble, reason));
+                    }
+                }
                 Err(error) if error.fault() == Fault::Permanent => {
                     tracing::error!(
                         delivery.id = delivery.id,
@@ -136,7 +159,40 @@ impl LeadFirstTouch {
                 Err(error) => retry_error = Some(error),
             }
         }
-        retry_error.map_or(Ok(outcomes), Err)
+        if let Some(error) = retry_error {
+            return Err(error);
+        }
+        match unanswered {
+            None => self.lookups.settle(delivery).await?,
+            Some((trouble, reason)) => {
+                let useful_until =
+                    lookup_useful_until(&self.dispatcher.config, lead_delivery.form, delivery.received_at);
+                let now = self.dispatcher.clock.now();
+                let lookup = self.lookups.wait(delivery, trouble, reason, useful_until, now).await?;
+                outcomes.push(LeadOutcome::Unanswered(lookup));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    async fn greet_referenced_lead(
+        &self,
+        invocation: &Invocation,
+        delivery: &InboxItem,
+        lead_delivery: &LeadDelivery<'_>,
+        reference: &LeadReference,
+    ) -> Result<ReferencedLead, LeadError> {
+        let now = self.dispatcher.clock.now();
+        if let Some(obstacle) = self.lookups.find_obstacle(&delivery.sender, invocation.deadline, now) {
+            return Ok(ReferencedLead::Unanswered(LookupTrouble::NotTried, obstacle.to_owned()));
+        }
+        Ok(match self.look_up_lead(lead_delivery, reference).await? {
+            LookedUpLead::Lead(lead) => {
+                ReferencedLead::Done(self.greet_lead(invocation, delivery, lead_delivery.form, &lead).await?)
+            }
+            LookedUpLead::Skipped(reason) => ReferencedLead::Done(Some(self.record_skip(delivery, reason))),
+            LookedUpLead::Unanswered(trouble, reason) => ReferencedLead::Unanswered(trouble, reason),
+        })
     }
 
     /// Records that a delivery waits for an operator. If the operator decided meanwhile, the
@@ -150,7 +206,7 @@ impl LeadFirstTouch {
                 self.inbox.replace_outcome(&delivery.id, held, &LeadOutcome::Dropped.into(), now).await?;
             }
             Some(_) => {
-                self.inbox.replay_delivery(&delivery.id, held).await?;
+                self.inbox.replay_delivery(&delivery.id, Some(held), now).await?;
             }
             None => {}
         }
@@ -255,17 +311,14 @@ impl LeadFirstTouch {
             Ok(LookupResponse::NotFound) => return Ok(LookedUpLead::Skipped(LeadSkipReason::LeadNotFound)),
             Err(error) => error,
         };
-        let reason = match &error {
-            LeadError::Secret(
-                SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. },
-            ) => LeadSkipReason::LookupNotConfigured,
-            // A retry would block the deliveries behind this one and fail the same way.
-            LeadError::Lookup(SenderApiError::CredentialRefused { .. }) => LeadSkipReason::CredentialRefused,
-            other if other.fault() == Fault::Permanent => LeadSkipReason::LookupFailed,
-            _ => return Err(error),
-        };
+        if let Some(trouble) = error.lookup_trouble() {
+            return Ok(LookedUpLead::Unanswered(trouble, error_chain(&error)));
+        }
+        if error.fault() != Fault::Permanent {
+            return Err(error);
+        }
         tracing::error!(form.name = lead_delivery.form_name, "skipped a lead: {}", error_chain(&error));
-        Ok(LookedUpLead::Skipped(reason))
+        Ok(LookedUpLead::Skipped(LeadSkipReason::LookupFailed))
     }
 
     async fn request_lead(
@@ -282,7 +335,8 @@ impl LeadFirstTouch {
         };
         let is_refused =
             |error: &LeadError| matches!(error, LeadError::Lookup(SenderApiError::CredentialRefused { .. }));
-        self.dispatcher.secrets.retry_with_newer(&secret_name, &credential, now, is_refused, request_with).await
+        let lookup = self.dispatcher.secrets.retry_with_newer(&secret_name, &credential, now, is_refused, request_with);
+        tokio::time::timeout(MAX_LOOKUP_TIME, lookup).await.unwrap_or_else(|_| Err(SenderApiError::TimedOut.into()))
     }
 
     /// Logs and counts a skipped lead if an operator should act.
@@ -296,5 +350,30 @@ impl LeadFirstTouch {
             );
         }
         LeadOutcome::Skipped(reason)
+    }
+}
+
+/// Until when the lookup of a lead is useful: as long as the first touch could be, and as long as
+/// the inbox keeps the delivery.
+fn lookup_useful_until(config: &ClientConfig, form: &FormConfig, received_at: Timestamp) -> Timestamp {
+    let kept_for = SignedDuration::from_hours(24 * i64::from(config.retention.inbox_days));
+    received_at + form.first_touch.useful_for.0.min(kept_for)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::sample_config;
+
+    #[test]
+    fn a_lookup_is_useful_as_long_as_the_first_touch_could_be() {
+        let received_at: Timestamp = "2026-11-29T10:00:00Z".parse().unwrap();
+        let mut config = sample_config().clone();
+        let mut form = config.forms["meta"].clone();
+        form.first_touch.useful_for = TimeSpan(SignedDuration::from_hours(12));
+        assert_eq!(lookup_useful_until(&config, &form, received_at), received_at + SignedDuration::from_hours(12));
+        form.first_touch.useful_for = TimeSpan(SignedDuration::from_hours(300));
+        config.retention.inbox_days = 2;
+        assert_eq!(lookup_useful_until(&config, &form, received_at), received_at + SignedDuration::from_hours(48));
     }
 }

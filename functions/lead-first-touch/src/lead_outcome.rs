@@ -7,6 +7,7 @@ use tellonce_core::{
     ledger::{IdempotencyKey, MessageState},
     provider::MessageRejected,
     telemetry::LogLabel,
+    waiting_lookup::UnansweredLookup,
     wording::WordingError,
 };
 
@@ -43,6 +44,9 @@ pub enum LeadOutcome {
     /// The lead opted out.
     #[error("the lead asked not to be messaged")]
     OptedOut,
+    /// Leads of the delivery could not be looked up.
+    #[error("{0}")]
+    Unanswered(UnansweredLookup),
     /// The lookup or the dispatch failed for good. Holds the chain of errors.
     #[error("{0}")]
     Failed(String),
@@ -62,16 +66,22 @@ impl LeadOutcome {
             Self::AlreadyGreeted(_) => "already-greeted",
             Self::TooOften(_) => "too-often",
             Self::OptedOut => "opted-out",
+            Self::Unanswered(lookup) => lookup.code(),
             Self::Failed(_) => "failed",
         }
     }
 
-    /// The outcome of a delivery with several leads. It has the code of the first, or that of the
-    /// held ones if there are any, because operators release these. `None` without outcomes.
-    pub(crate) fn merge_outcomes(outcomes: Vec<Self>) -> Option<DeliveryOutcome> {
-        let (held, others): (Vec<_>, Vec<_>) =
-            outcomes.into_iter().partition(|outcome| *outcome == Self::HeldForReview);
-        held.into_iter().chain(others).map(DeliveryOutcome::from).reduce(|mut merged, next| {
+    /// Whether leads of the delivery wait for a lookup.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Unanswered(UnansweredLookup { waits_until: Some(_), .. }))
+    }
+
+    /// The outcome of a delivery with several leads. It has the code of the first. Leads that wait
+    /// for a lookup come first, because a replay requires their code. Held ones come next, because
+    /// operators release these. `None` without outcomes.
+    pub(crate) fn merge_outcomes(mut outcomes: Vec<Self>) -> Option<DeliveryOutcome> {
+        outcomes.sort_by_key(|outcome| (!outcome.is_waiting(), *outcome != Self::HeldForReview));
+        outcomes.into_iter().map(DeliveryOutcome::from).reduce(|mut merged, next| {
             merged.text = format!("{}; {next}", merged.text);
             merged
         })
@@ -133,12 +143,6 @@ pub enum LeadSkipReason {
     /// never its content.
     #[error("could not parse the delivery: {0}")]
     NotUnderstood(JsonError),
-    /// The lead has to be looked up, and no credential is stored.
-    #[error("no credential is stored to look up the lead")]
-    LookupNotConfigured,
-    /// The sender's API refuses the credential.
-    #[error("the sender's API refused the credential; store a valid one, then replay the delivery")]
-    CredentialRefused,
     /// The sender's response cannot be used.
     #[error("could not look up the lead")]
     LookupFailed,
@@ -166,8 +170,6 @@ impl LeadSkipReason {
             Self::PhoneUnusable(_) => "phone-unusable",
             Self::CountryNotAllowed(_) => "country-not-allowed",
             Self::NotUnderstood(_) => "not-understood",
-            Self::LookupNotConfigured => "lookup-not-configured",
-            Self::CredentialRefused => "credential-refused",
             Self::LookupFailed => "lookup-failed",
             Self::LeadNotFound => "lead-not-found",
         }
@@ -183,8 +185,6 @@ impl LeadSkipReason {
             | Self::PhoneUnclear
             | Self::NoPhone
             | Self::NotUnderstood(_)
-            | Self::LookupNotConfigured
-            | Self::CredentialRefused
             | Self::LookupFailed
             | Self::LeadNotFound => true,
             Self::Test
@@ -202,5 +202,23 @@ impl LeadSkipReason {
     /// The reason for a required field without a usable value.
     pub(crate) fn missing_field(location: &str) -> Self {
         Self::NotUnderstood(JsonError::Missing(location.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_of_several_leads_is_the_one_that_something_waits_for() {
+        let waits_until = Some(jiff::Timestamp::UNIX_EPOCH);
+        let waiting = || LeadOutcome::Unanswered(UnansweredLookup { reason: "away".to_owned(), waits_until });
+        let code = |outcomes| LeadOutcome::merge_outcomes(outcomes).map(|outcome| outcome.code);
+        assert_eq!(code(vec![]), None);
+        assert_eq!(code(vec![LeadOutcome::OptedOut, LeadOutcome::Dropped]), Some("opted-out"));
+        assert_eq!(code(vec![LeadOutcome::OptedOut, LeadOutcome::HeldForReview]), Some("held-for-review"));
+        assert_eq!(code(vec![LeadOutcome::HeldForReview, waiting()]), Some("waiting-for-lookup"));
+        let ended = LeadOutcome::Unanswered(UnansweredLookup::ended("away"));
+        assert_eq!(code(vec![ended, LeadOutcome::HeldForReview]), Some("held-for-review"));
     }
 }

@@ -53,10 +53,11 @@ use tellonce_core::{
     heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
     telemetry,
+    waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
 };
 
 use lookup::LeadLookupClient;
-use operator::{LeadCommand, LeadOperator, OperatorSummary};
+use operator::{LeadCommand, LeadCommandResult, LeadOperator};
 
 pub use lead_flow::LeadError;
 pub use lead_outcome::{LeadOutcome, LeadSkipReason};
@@ -70,7 +71,7 @@ const MAX_CONCURRENT_DELIVERIES: usize = 10;
 #[serde(untagged)]
 enum FirstTouchResponse {
     Batch(BatchFailures),
-    Operator(OperatorSummary),
+    Operator(LeadCommandResult),
 }
 
 /// The function's configuration and connections.
@@ -83,6 +84,8 @@ pub struct LeadFirstTouch {
     pub receipts: HeartbeatReceipts,
     /// Looks up leads in the senders' APIs.
     pub lookup_client: LeadLookupClient,
+    /// Deliveries whose leads cannot be looked up now.
+    pub lookups: LookupQueue,
 }
 
 /// Runs the function until Lambda ends it.
@@ -94,13 +97,13 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         let deadline = Deadline::from_system_time(event.context.deadline());
         let now = greeter.dispatcher.clock.now();
         let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, now);
-        // A batch of the stream never parses as a command, whatever its deliveries contain.
-        Ok::<_, lambda_runtime::Error>(if let Ok(command) = serde_json::from_str::<LeadCommand>(event.payload.get()) {
+        Ok::<_, lambda_runtime::Error>(if let Ok(batch) = serde_json::from_str::<StreamEvent>(event.payload.get()) {
+            FirstTouchResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)
+        } else {
+            // An operator wrote it, perhaps with a typing error.
+            let command = serde_json::from_str::<LeadCommand>(event.payload.get())?;
             let operator = LeadOperator { dispatcher: &greeter.dispatcher, inbox: &greeter.inbox };
             FirstTouchResponse::Operator(operator.run_command(command, deadline).await?)
-        } else {
-            let batch = serde_json::from_str(event.payload.get())?;
-            FirstTouchResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)
         })
     }))
     .await
@@ -116,9 +119,11 @@ impl LeadFirstTouch {
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, config.retention.inbox_days);
         let lookup_client = LeadLookupClient::new(http.clone(), BaseUrls::from_variable("LEAD_BASE_URL"));
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
-        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table, HeartbeatPath::LeadInbox);
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), HeartbeatPath::LeadInbox);
+        let rows = WaitingLookups::new(aws.dynamodb(), ledger_table);
+        let lookups = LookupQueue::new(rows, LookupInbox::Leads, &config.client);
         let dispatcher = Dispatcher::from_environment(config, http, &aws, find_form_lines).await?;
-        Ok(Self { dispatcher, inbox, receipts, lookup_client })
+        Ok(Self { dispatcher, inbox, receipts, lookup_client, lookups })
     }
 
     /// Processes a batch and returns the deliveries to retry.

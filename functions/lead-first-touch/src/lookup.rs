@@ -152,7 +152,9 @@ fn classify_graph_refusal(status: u16, body: &[u8], secret: &str) -> Result<Look
     let parse_number = |raw: RawJson<'_>| raw.text()?.parse::<u32>().ok();
     let numbers = ResponseCodes { status, code: parse_number(error.code) };
     match (numbers.code, parse_number(error.error_subcode)) {
-        (Some(4 | 17 | 32 | 341 | 368 | 613 | 80_000..=80_014), _) => Err(SenderApiError::Throttled(numbers)),
+        (Some(4 | 17 | 32 | 341 | 368 | 613 | 80_000..=80_014), _) => {
+            Err(SenderApiError::Throttled { codes: numbers, retry_after: None })
+        }
         _ if error.is_transient.is_true() => Err(SenderApiError::ServerError(numbers)),
         (Some(1 | 2), _) => Err(SenderApiError::ServerError(numbers)),
         (Some(3 | 10 | 102 | 190 | 200..=299), _) => {
@@ -293,7 +295,7 @@ mod tests {
             (2500, "unexpected"),
         ] {
             let found = match classify_graph_error(400, &json!({"message": "hunter2", "code": code})) {
-                Err(SenderApiError::Throttled(_)) => "throttled",
+                Err(SenderApiError::Throttled { .. }) => "throttled",
                 Err(SenderApiError::ServerError(_)) => "trouble",
                 Err(SenderApiError::CredentialRefused { .. }) => "credential",
                 Err(SenderApiError::Unexpected(_)) => "unexpected",
@@ -323,7 +325,7 @@ mod tests {
         }
         assert!(matches!(
             classify_graph_error(400, &json!({"code": 4, "is_transient": true})),
-            Err(SenderApiError::Throttled(_))
+            Err(SenderApiError::Throttled { .. })
         ));
         assert!(matches!(
             classify_graph_error(400, &json!({"code": 9, "is_transient": false})),

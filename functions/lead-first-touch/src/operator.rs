@@ -1,12 +1,11 @@
-//! Operator commands for the leads of a form that were held for review.
+//! Operator commands: what becomes of held leads, and replays.
 //!
 //! An operator invokes the function (`aws lambda invoke`, or the console of a local run) with one
 //! of these payloads:
 //!
 //! - `{"release": "form"}` greets the held leads.
 //! - `{"drop": "form"}` greets none of them.
-//! - `{"replay": {"form": "form", "outcome": "credential-refused"}}` processes again every delivery
-//!   whose outcome has that code, after the operator has fixed the cause.
+//! - `{"replay": {…}}` processes deliveries again: see [`tellonce_core::replay`].
 //!
 //! After a release or a drop, the form greets new leads again.
 
@@ -14,14 +13,17 @@ use serde::{Deserialize, Serialize};
 use tellonce_core::{
     clock::Deadline,
     dispatch::Dispatcher,
-    inbox::{Inbox, InboxError},
+    inbox::{DeliveryFilter, Inbox, InboxError},
     ledger::LedgerError,
+    replay::{ReplayCommand, ReplayError, ReplaySummary, replay_deliveries},
 };
 
 use crate::lead_outcome::LeadOutcome;
 
 /// With less time left than this, no further page of the inbox is read.
 const MIN_TIME_FOR_PAGE: std::time::Duration = std::time::Duration::from_secs(5);
+/// The most items of one page of the inbox.
+const PAGE_ITEMS: i32 = 250;
 
 /// The command of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -31,18 +33,23 @@ pub enum LeadCommand {
     Release(String),
     /// Greet none of the held leads of this form.
     Drop(String),
-    /// Process deliveries with this outcome again.
-    Replay {
-        /// The form.
-        form: String,
-        /// The code of the outcome.
-        outcome: String,
-    },
+    /// Process deliveries again.
+    Replay(ReplayCommand),
 }
 
-/// The result of a command.
+/// The response to a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct OperatorSummary {
+#[serde(untagged)]
+pub enum LeadCommandResult {
+    /// Of a release or a drop.
+    Held(HeldSummary),
+    /// Of a replay.
+    Replayed(ReplaySummary),
+}
+
+/// The result of a release or a drop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldSummary {
     /// The form.
     pub form: String,
     /// The number of deliveries that are processed again, as if they had just arrived.
@@ -66,6 +73,9 @@ pub enum LeadOperatorError {
     /// The inbox failed.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// The replay failed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
 }
 
 /// What operator commands may touch.
@@ -80,32 +90,44 @@ impl LeadOperator<'_> {
         &self,
         command: LeadCommand,
         deadline: Deadline,
-    ) -> Result<OperatorSummary, LeadOperatorError> {
-        let held = LeadOutcome::HeldForReview.code();
-        let (form, outcome, decision) = match command {
-            LeadCommand::Release(form) => (form, held.to_owned(), Some(true)),
-            LeadCommand::Drop(form) => (form, held.to_owned(), Some(false)),
-            LeadCommand::Replay { form, outcome } => (form, outcome, None),
-        };
+    ) -> Result<LeadCommandResult, LeadOperatorError> {
+        Ok(match command {
+            LeadCommand::Release(form) => LeadCommandResult::Held(self.decide_held(form, true, deadline).await?),
+            LeadCommand::Drop(form) => LeadCommandResult::Held(self.decide_held(form, false, deadline).await?),
+            LeadCommand::Replay(replay) => LeadCommandResult::Replayed(
+                replay_deliveries(self.inbox, &self.dispatcher.clock, &replay, deadline).await?,
+            ),
+        })
+    }
+
+    /// Releases or drops the held leads of a form.
+    async fn decide_held(
+        &self,
+        form: String,
+        greets_leads: bool,
+        deadline: Deadline,
+    ) -> Result<HeldSummary, LeadOperatorError> {
         if !self.dispatcher.config.forms.contains_key(&form) {
             return Err(LeadOperatorError::UnknownForm(form));
         }
-        if let Some(greets_leads) = decision {
-            // The form resumes first. Otherwise the first released lead would be counted and held
-            // again.
-            self.dispatcher.ledger.resume_form(&form, greets_leads, self.dispatcher.clock.now()).await?;
-        }
-        let mut summary = OperatorSummary { form, released: 0, dropped: 0, more: false };
+        // The form resumes first. Otherwise the first released lead would be counted and held
+        // again.
+        self.dispatcher.ledger.resume_form(&form, greets_leads, self.dispatcher.clock.now()).await?;
+        let held = LeadOutcome::HeldForReview.code();
         let dropped_outcome = LeadOutcome::Dropped.into();
-        let mut page_start = None;
+        let mut summary = HeldSummary { form, released: 0, dropped: 0, more: false };
+        let mut position = None;
         loop {
-            let (ids, next) = self.inbox.find_by_outcome(&summary.form, &outcome, page_start).await?;
-            for id in ids {
-                if decision == Some(false) {
-                    let now = self.dispatcher.clock.now();
-                    summary.dropped += usize::from(self.inbox.replace_outcome(&id, held, &dropped_outcome, now).await?);
+            let filter =
+                DeliveryFilter { sender: Some(&summary.form), outcome: Some(held), ..DeliveryFilter::default() };
+            let (deliveries, next) = self.inbox.scan_deliveries(&filter, PAGE_ITEMS, position.as_deref()).await?;
+            for delivery in deliveries {
+                let now = self.dispatcher.clock.now();
+                if greets_leads {
+                    summary.released += usize::from(self.inbox.replay_delivery(&delivery.id, Some(held), now).await?);
                 } else {
-                    summary.released += usize::from(self.inbox.replay_delivery(&id, &outcome).await?);
+                    let is_dropped = self.inbox.replace_outcome(&delivery.id, held, &dropped_outcome, now).await?;
+                    summary.dropped += usize::from(is_dropped);
                 }
             }
             match next {
@@ -114,7 +136,7 @@ impl LeadOperator<'_> {
                     summary.more = true;
                     break;
                 }
-                next => page_start = next,
+                next => position = next,
             }
         }
         tracing::info!(

@@ -1,8 +1,9 @@
 //! order-notifier sends order updates: a store's delivery becomes an order event, and the event
 //! becomes a message.
 //!
-//! Flow: [`run`] takes a batch of the store inbox's stream. [`order_parser`] turns a delivery into
-//! an [`order_event::OrderEvent`]. [`lookup`] adds data that the delivery lacks.
+//! Flow: [`run`] takes a batch of the store inbox's stream, or an operator's replay.
+//! [`order_parser`] turns a delivery into an [`order_event::OrderEvent`]. [`lookup`] adds data that
+//! the delivery lacks. If the store cannot be asked now, the delivery waits.
 //! [`plan_order_message()`] builds the message. The [`Dispatcher`] sends it once. A delivery
 //! without a message gets a reason.
 //!
@@ -32,6 +33,8 @@ mod unusual_samples;
 use std::collections::BTreeSet;
 
 use lambda_runtime::{LambdaEvent, service_fn};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tellonce_core::{
     base_urls::BaseUrls,
     batch::{BatchFailures, BatchProcessor, StreamEvent},
@@ -41,7 +44,9 @@ use tellonce_core::{
     dispatch::{Dispatcher, Invocation},
     heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
+    replay::{ReplayPayload, ReplaySummary, replay_deliveries},
     telemetry,
+    waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
 };
 
 pub use known_order::KnownOrder;
@@ -61,6 +66,16 @@ pub struct OrderNotifier {
     pub http: reqwest::Client,
     /// Replaces `https://{shop_domain}` in local runs and tests, by store.
     pub shopify_base_urls: BaseUrls,
+    /// Deliveries whose order cannot be looked up now.
+    pub lookups: LookupQueue,
+}
+
+/// The response of an invocation.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum NotifierResponse {
+    Batch(BatchFailures),
+    Replay(ReplaySummary),
 }
 
 /// Runs the function until Lambda ends it.
@@ -68,11 +83,17 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     telemetry::start_logging();
     let notifier = OrderNotifier::from_environment().await?;
     let notifier = &notifier;
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<StreamEvent>| async move {
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
-        let now = notifier.dispatcher.clock.now();
-        let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, now);
-        Ok::<_, lambda_runtime::Error>(notifier.process_batch(&invocation, event.payload).await)
+        let clock = &notifier.dispatcher.clock;
+        let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, clock.now());
+        Ok::<_, lambda_runtime::Error>(if let Ok(batch) = serde_json::from_str::<StreamEvent>(event.payload.get()) {
+            NotifierResponse::Batch(notifier.process_batch(&invocation, batch).await)
+        } else {
+            // An operator wrote it, perhaps with a typing error.
+            let ReplayPayload { replay } = serde_json::from_str(event.payload.get())?;
+            NotifierResponse::Replay(replay_deliveries(&notifier.inbox, clock, &replay, deadline).await?)
+        })
     }))
     .await
 }
@@ -86,9 +107,12 @@ impl OrderNotifier {
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("STORE_INBOX_TABLE")?, config.retention.inbox_days);
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
-        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table, HeartbeatPath::StoreInbox);
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), HeartbeatPath::StoreInbox);
+        let rows = WaitingLookups::new(aws.dynamodb(), ledger_table);
+        let lookups = LookupQueue::new(rows, LookupInbox::Stores, &config.client);
+        let shopify_base_urls = BaseUrls::from_variable("SHOPIFY_BASE_URL");
         let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, find_store_lines).await?;
-        Ok(Self { dispatcher, inbox, receipts, http, shopify_base_urls: BaseUrls::from_variable("SHOPIFY_BASE_URL") })
+        Ok(Self { dispatcher, inbox, receipts, http, shopify_base_urls, lookups })
     }
 
     /// Processes a batch and returns the deliveries to retry.

@@ -1,15 +1,17 @@
 //! The flow of one delivery: parse it, complete it, plan the message, dispatch it, and record the
-//! outcome.
+//! outcome. A delivery whose order cannot be looked up now waits.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tellonce_core::{
-    client_config::{Milestone, StoreConfig, StoreKind},
+    client_config::{ClientConfig, Milestone, StoreConfig, StoreKind},
     dispatch::{DispatchError, DispatchResult, Invocation},
-    fault::{ClassifyFault, Fault},
+    fault::{ClassifyFault, Fault, error_chain},
     inbox::InboxItem,
     ledger::{IdempotencyKey, LedgerError},
+    lookup::{LookupTrouble, MAX_LOOKUP_TIME},
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
+    waiting_lookup::{UnansweredLookup, WaitingLookupError},
 };
 
 use crate::{
@@ -37,6 +39,9 @@ pub enum OrderError {
     /// The lookup failed.
     #[error("could not look up the order in the store")]
     Lookup(#[from] OrderLookupError),
+    /// A waiting lookup could not be recorded.
+    #[error(transparent)]
+    WaitingLookup(#[from] WaitingLookupError),
 }
 
 impl ClassifyFault for OrderError {
@@ -46,8 +51,27 @@ impl ClassifyFault for OrderError {
             Self::Ledger(error) => error.fault(),
             Self::Secret(error) => error.fault(),
             Self::Lookup(error) => error.fault(),
+            Self::WaitingLookup(error) => error.fault(),
         }
     }
+}
+
+impl OrderError {
+    /// What of a lookup may pass. `None` if it is final, or if tellonce's own tables or secrets
+    /// failed: then Lambda repeats the delivery.
+    fn lookup_trouble(&self) -> Option<LookupTrouble> {
+        match self {
+            Self::Lookup(error) => error.trouble(),
+            Self::Secret(error) => LookupTrouble::of_secret(error),
+            Self::Dispatch(_) | Self::Ledger(_) | Self::WaitingLookup(_) => None,
+        }
+    }
+}
+
+/// An event after its lookup.
+enum CompletedOrder {
+    Parsed(ParsedOrder),
+    Unanswered(UnansweredLookup),
 }
 
 impl OrderNotifier {
@@ -72,7 +96,15 @@ impl OrderNotifier {
             delivery.received_at,
         );
         let parsed = match first_parse {
-            ParsedOrder::NeedsLookup(partial) => self.complete_event(&delivery.sender, store, &partial, now).await?,
+            ParsedOrder::NeedsLookup(partial) => {
+                match self.complete_event(invocation, delivery, store, &partial, now).await? {
+                    CompletedOrder::Parsed(parsed) => {
+                        self.lookups.settle(delivery).await?;
+                        parsed
+                    }
+                    CompletedOrder::Unanswered(lookup) => return Ok(Some(OrderOutcome::Unanswered(lookup))),
+                }
+            }
             ParsedOrder::Event(mut event) if event.needs_known_language() => {
                 let (order, parcel) = (&event.order_id, event.parcel.as_deref());
                 let known = self.find_known_order(store, order, event.milestone, parcel).await?;
@@ -136,15 +168,16 @@ impl OrderNotifier {
         Ok(KnownOrder::from_history(&history, parcel))
     }
 
-    /// Completes an event from the ledger if it knows the order, else from the store.
+    /// Completes an event from the ledger if it knows the order, else from the store. Lets the
+    /// delivery wait if the store cannot be asked now.
     async fn complete_event(
         &self,
-        store_name: &str,
+        invocation: &Invocation,
+        delivery: &InboxItem,
         store: &StoreConfig,
         partial: &PartialOrderEvent,
         now: Timestamp,
-    ) -> Result<ParsedOrder, OrderError> {
-        let config = &self.dispatcher.config;
+    ) -> Result<CompletedOrder, OrderError> {
         let known = match partial.order.id() {
             Some(order_id) => {
                 self.find_known_order(store, order_id, partial.milestone, partial.parcel.as_deref()).await?
@@ -153,35 +186,107 @@ impl OrderNotifier {
         };
         if let Some(mut event) = lookup::complete_from_ledger(partial, &known.contact, known.order_number.as_deref()) {
             known.fill_missing(&mut event);
-            return Ok(known.judge_event(Box::new(event)));
+            return Ok(CompletedOrder::Parsed(known.judge_event(Box::new(event))));
         }
-        let not_configured = ParsedOrder::Skipped(OrderSkipReason::LookupNotConfigured);
-        let StoreKind::Shopify(shop) = &store.kind else { return Ok(not_configured) };
-        let secret_name = config.store_api_secret_name(store_name);
-        let token = match self.dispatcher.secrets.get_current(&secret_name, now).await {
-            Ok(token) => token,
-            Err(SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. }) => {
-                return Ok(not_configured);
-            }
-            Err(error) => return Err(error.into()),
+        let StoreKind::Shopify(shop) = &store.kind else {
+            return Ok(CompletedOrder::Parsed(ParsedOrder::Skipped(OrderSkipReason::LookupNotConfigured)));
         };
-        let base_url = self.shopify_base_urls.for_name(store_name).map(str::to_owned);
-        let base_url = base_url.unwrap_or_else(|| format!("https://{}", shop.shop_domain));
-        let query = lookup::build_order_query(partial);
-        let send_query =
-            async |token: &Secret| Ok(lookup::send_order_query(&self.http, &base_url, token.expose(), &query).await?);
-        let is_refused =
-            |error: &OrderError| matches!(error, OrderError::Lookup(OrderLookupError::TokenRefused { .. }));
-        let response =
-            self.dispatcher.secrets.retry_with_newer(&secret_name, &token, now, is_refused, send_query).await?;
-        Ok(match lookup::parse_order_response(partial, &response, store, config)? {
-            ParsedOrder::Event(mut event) => {
-                if event.needs_known_language() {
-                    known.fill_missing(&mut event);
+        let (trouble, reason) = match self.lookups.find_obstacle(&delivery.sender, invocation.deadline, now) {
+            Some(obstacle) => (LookupTrouble::NotTried, obstacle.to_owned()),
+            None => match self.look_up_order(&delivery.sender, &shop.shop_domain, store, partial, now).await {
+                Ok(ParsedOrder::Event(mut event)) => {
+                    if event.needs_known_language() {
+                        known.fill_missing(&mut event);
+                    }
+                    return Ok(CompletedOrder::Parsed(known.judge_event(event)));
                 }
-                known.judge_event(event)
-            }
-            other => other,
-        })
+                Ok(other) => return Ok(CompletedOrder::Parsed(other)),
+                Err(error) => match error.lookup_trouble() {
+                    Some(trouble) => (trouble, error_chain(&error)),
+                    None => return Err(error),
+                },
+            },
+        };
+        let useful_until = lookup_useful_until(&self.dispatcher.config, partial, delivery.received_at);
+        // The pause counts from the failure, and the lookup took time.
+        let now = self.dispatcher.clock.now();
+        let unanswered = self.lookups.wait(delivery, trouble, reason, useful_until, now).await?;
+        Ok(CompletedOrder::Unanswered(unanswered))
+    }
+
+    /// Looks up an order in the store.
+    async fn look_up_order(
+        &self,
+        store_name: &str,
+        shop_domain: &str,
+        store: &StoreConfig,
+        partial: &PartialOrderEvent,
+        now: Timestamp,
+    ) -> Result<ParsedOrder, OrderError> {
+        let config = &self.dispatcher.config;
+        let secret_name = config.store_api_secret_name(store_name);
+        let token = self.dispatcher.secrets.get_current(&secret_name, now).await?;
+        let base_url = self.shopify_base_urls.for_name(store_name).map(str::to_owned);
+        let base_url = base_url.unwrap_or_else(|| format!("https://{shop_domain}"));
+        let query = lookup::build_order_query(partial);
+        // A missing scope shows in the response, so a newer token may have it.
+        let send_query = async |token: &Secret| {
+            let response = lookup::send_order_query(&self.http, &base_url, token.expose(), &query).await?;
+            Ok(lookup::parse_order_response(partial, &response, store, config)?)
+        };
+        let is_refused = |error: &OrderError| error.lookup_trouble() == Some(LookupTrouble::Credential);
+        let lookup = self.dispatcher.secrets.retry_with_newer(&secret_name, &token, now, is_refused, send_query);
+        tokio::time::timeout(MAX_LOOKUP_TIME, lookup).await.unwrap_or_else(|_| Err(OrderLookupError::TimedOut.into()))
+    }
+}
+
+/// Until when the lookup of an order is useful: as long as its message could be, and as long as the
+/// inbox keeps the delivery.
+fn lookup_useful_until(config: &ClientConfig, partial: &PartialOrderEvent, received_at: Timestamp) -> Timestamp {
+    let useful_for = |milestone| config.messages.get(milestone).map(|rule| rule.useful_for.0);
+    // The store may say that it is another milestone.
+    let longest = || config.messages.values().map(|rule| rule.useful_for.0).max();
+    let useful_for = useful_for(&partial.milestone).filter(|_| partial.is_certain).or_else(longest);
+    let kept_for = SignedDuration::from_hours(24 * i64::from(config.retention.inbox_days));
+    received_at + useful_for.unwrap_or(kept_for).min(kept_for)
+}
+
+#[cfg(test)]
+mod tests {
+    use tellonce_core::client_config::TimeSpan;
+
+    use super::*;
+    use crate::{
+        order_event::ParsedOrder,
+        samples::{parse_as, sample_config, sample_json},
+    };
+
+    #[test]
+    fn a_lookup_is_useful_as_long_as_the_message_that_it_completes_could_be() {
+        let body = sample_json("shopify", "fulfillment_events_create.out_for_delivery").to_string();
+        let ParsedOrder::NeedsLookup(mut partial) = parse_as("shop", Some("fulfillment_events/create"), body) else {
+            panic!()
+        };
+        let received_at: Timestamp = "2026-11-29T10:00:00Z".parse().unwrap();
+        let hours = |config: &ClientConfig, partial: &PartialOrderEvent| {
+            lookup_useful_until(config, partial, received_at).duration_since(received_at).as_hours()
+        };
+        let mut config = sample_config();
+        for (number, rule) in (10..).zip(config.messages.values_mut()) {
+            rule.useful_for = TimeSpan(SignedDuration::from_hours(number));
+        }
+        let (milestone, rule) = config.messages.iter().next().unwrap();
+        let expected = rule.useful_for.0.as_hours();
+        partial.milestone = *milestone;
+        partial.is_certain = true;
+        assert_eq!(hours(&config, &partial), expected);
+        partial.is_certain = false;
+        let longest = config.messages.values().map(|rule| rule.useful_for.0.as_hours()).max().unwrap();
+        assert_eq!(hours(&config, &partial), longest, "it may be another milestone");
+        config.retention.inbox_days = 0;
+        assert_eq!(hours(&config, &partial), 0, "the inbox forgets the delivery");
+        config.retention.inbox_days = 3;
+        config.messages.clear();
+        assert_eq!(hours(&config, &partial), 72);
     }
 }

@@ -11,6 +11,7 @@ use tellonce_core::{
     ledger::{IdempotencyKey, MessageState},
     provider::MessageRejected,
     telemetry::LogLabel,
+    waiting_lookup::UnansweredLookup,
     wording::WordingError,
 };
 
@@ -38,6 +39,9 @@ pub enum OrderOutcome {
     /// The message's row is already in the ledger, in this state and with another text.
     #[error("{0} is {state} in the ledger, with another text", state = .1.name())]
     PayloadConflict(IdempotencyKey, MessageState),
+    /// The order could not be looked up.
+    #[error("{0}")]
+    Unanswered(UnansweredLookup),
 }
 
 impl OrderOutcome {
@@ -49,6 +53,7 @@ impl OrderOutcome {
             Self::Wording(error) => error.code(),
             Self::TextRejected(error) => error.code(),
             Self::AlreadyKnown(..) | Self::PayloadConflict(..) => "already-known",
+            Self::Unanswered(lookup) => lookup.code(),
         }
     }
 }

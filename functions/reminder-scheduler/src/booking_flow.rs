@@ -1,21 +1,22 @@
 //! The flow of one booking.
 //!
 //! 1. Parse the delivery.
-//! 2. Look up what the delivery leaves out.
+//! 2. Look up what the delivery leaves out. If that is not possible now, the delivery waits.
 //! 3. Apply the report to the appointment header.
 //! 4. Return the outcome to store with the delivery.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tellonce_core::{
     appointment::AppointmentStatus,
-    client_config::CalendarConfig,
+    client_config::{CalendarConfig, ClientConfig},
     clock::Deadline,
     fault::{ClassifyFault, Fault, error_chain},
     inbox::InboxItem,
     ledger::{IdempotencyKey, LedgerError},
-    lookup::{LookupResponse, SenderApiError},
+    lookup::{LookupResponse, LookupTrouble, MAX_LOOKUP_TIME, SenderApiError},
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
+    waiting_lookup::{UnansweredLookup, WaitingLookupError},
 };
 
 use crate::{
@@ -24,6 +25,10 @@ use crate::{
     booking_outcome::{BookingOutcome, BookingSkipReason},
     booking_parser::{parse_booking, parse_booking_response},
 };
+
+/// The longest time for which a lookup is tried again. After two weeks the appointment has mostly
+/// passed, and a delivery does not always give its time.
+const MAX_WAIT: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// Why a booking could not be processed now.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +42,9 @@ pub enum BookingError {
     /// The booking system's API failed.
     #[error("could not look up the booking at the booking system")]
     Lookup(#[from] SenderApiError),
+    /// A waiting lookup could not be recorded.
+    #[error(transparent)]
+    WaitingLookup(#[from] WaitingLookupError),
 }
 
 impl ClassifyFault for BookingError {
@@ -45,8 +53,27 @@ impl ClassifyFault for BookingError {
             Self::Ledger(error) => error.fault(),
             Self::Secret(error) => error.fault(),
             Self::Lookup(error) => error.fault(),
+            Self::WaitingLookup(error) => error.fault(),
         }
     }
+}
+
+impl BookingError {
+    /// What of a lookup may pass. `None` if it is final, or if tellonce's own tables or secrets
+    /// failed: then Lambda repeats the delivery.
+    fn lookup_trouble(&self) -> Option<LookupTrouble> {
+        match self {
+            Self::Lookup(error) => error.trouble(),
+            Self::Secret(error) => LookupTrouble::of_secret(error),
+            Self::Ledger(_) | Self::WaitingLookup(_) => None,
+        }
+    }
+}
+
+/// A booking after its lookup.
+enum CompletedBooking {
+    Parsed(ParsedBooking),
+    Unanswered(UnansweredLookup),
 }
 
 impl ReminderScheduler {
@@ -63,7 +90,15 @@ impl ReminderScheduler {
             return Ok(Some(BookingOutcome::CalendarRemoved));
         };
         let parsed = match parse_booking(calendar, config, &delivery.headers, &delivery.body, delivery.received_at) {
-            ParsedBooking::NeedsLookup(request) => self.look_up_booking(delivery, calendar, request).await?,
+            ParsedBooking::NeedsLookup(request) => {
+                match self.look_up_booking(delivery, calendar, request, deadline).await? {
+                    CompletedBooking::Parsed(parsed) => {
+                        self.lookups.settle(delivery).await?;
+                        parsed
+                    }
+                    CompletedBooking::Unanswered(lookup) => return Ok(Some(BookingOutcome::Unanswered(lookup))),
+                }
+            }
             complete => complete,
         };
         match parsed {
@@ -84,48 +119,50 @@ impl ReminderScheduler {
     }
 
     /// Looks up what a delivery leaves out. If the lookup fails, the facts of the delivery still
-    /// count.
+    /// count, and the delivery waits if the trouble may pass.
     async fn look_up_booking(
         &self,
         delivery: &InboxItem,
         calendar: &CalendarConfig,
         request: LookupRequest,
-    ) -> Result<ParsedBooking, BookingError> {
-        let error = match self.request_lookup(&delivery.sender, calendar, &request).await {
-            Ok((response, asked_at)) => {
-                return Ok(parse_booking_response(request, &response, asked_at, calendar, &self.dispatcher.config));
-            }
-            Err(error) => error,
+        deadline: Deadline,
+    ) -> Result<CompletedBooking, BookingError> {
+        let (config, clock) = (&self.dispatcher.config, &self.dispatcher.clock);
+        let failure = match self.lookups.find_obstacle(&delivery.sender, deadline, clock.now()) {
+            Some(obstacle) => Ok((LookupTrouble::NotTried, obstacle.to_owned())),
+            None => match self.request_lookup(&delivery.sender, calendar, &request).await {
+                Ok((response, asked_at)) => {
+                    let parsed = parse_booking_response(request, &response, asked_at, calendar, config);
+                    return Ok(CompletedBooking::Parsed(parsed));
+                }
+                Err(error) => match error.lookup_trouble() {
+                    Some(trouble) => Ok((trouble, error_chain(&error))),
+                    None => Err(error),
+                },
+            },
         };
-        let is_not_configured = matches!(
-            error,
-            BookingError::Secret(
-                SecretError::Missing { .. } | SecretError::Forbidden { .. } | SecretError::Empty { .. }
-            )
-        );
-        let reason =
-            if is_not_configured { BookingSkipReason::LookupNotConfigured } else { BookingSkipReason::LookupFailed };
-        let is_final = is_not_configured || error.fault() == Fault::Permanent;
-        match request.booking_without_lookup(reason, delivery.received_at) {
+        let reason = if failure.is_ok() { BookingSkipReason::LookupPending } else { BookingSkipReason::LookupFailed };
+        let booking = request.booking_without_lookup(reason, delivery.received_at);
+        match (booking, failure) {
             // A cancelled appointment needs no lookup.
-            Some(booking) if booking.status == AppointmentStatus::Cancelled => {
-                Ok(ParsedBooking::Bookings(vec![booking]))
+            (Some(booking), _) if booking.status == AppointmentStatus::Cancelled => {
+                Ok(CompletedBooking::Parsed(ParsedBooking::Bookings(vec![booking])))
             }
-            Some(booking) if is_final => {
+            (booking, Ok((trouble, reason))) => {
+                let start = booking.as_ref().and_then(|booking| Some(booking.details.as_ref()?.start));
+                let useful_until = lookup_useful_until(config, start, delivery.received_at);
+                // The new time counts from now on. The attendees are looked up later.
+                if let Some(booking) = booking {
+                    self.apply_bookings(delivery, calendar, vec![booking]).await?;
+                }
+                let lookup = self.lookups.wait(delivery, trouble, reason, useful_until, clock.now()).await?;
+                Ok(CompletedBooking::Unanswered(lookup))
+            }
+            (Some(booking), Err(error)) if error.fault() == Fault::Permanent => {
                 log_failed_lookup(delivery, &error);
-                Ok(ParsedBooking::Bookings(vec![booking]))
+                Ok(CompletedBooking::Parsed(ParsedBooking::Bookings(vec![booking])))
             }
-            // The new time counts from now on. The attendees are looked up when the delivery is
-            // retried.
-            Some(booking) => {
-                self.apply_bookings(delivery, calendar, vec![booking]).await?;
-                Err(error)
-            }
-            None if is_not_configured => {
-                log_failed_lookup(delivery, &error);
-                Ok(ParsedBooking::Skipped(BookingSkipReason::LookupNotConfigured))
-            }
-            None => Err(error),
+            (_, Err(error)) => Err(error),
         }
     }
 
@@ -145,11 +182,10 @@ impl ReminderScheduler {
         };
         let is_refused =
             |error: &BookingError| matches!(error, BookingError::Lookup(SenderApiError::CredentialRefused { .. }));
-        let response = self
-            .dispatcher
-            .secrets
-            .retry_with_newer(&secret_name, &credential, asked_at, is_refused, request_with)
-            .await?;
+        let lookup =
+            self.dispatcher.secrets.retry_with_newer(&secret_name, &credential, asked_at, is_refused, request_with);
+        let response = tokio::time::timeout(MAX_LOOKUP_TIME, lookup);
+        let response = response.await.unwrap_or_else(|_| Err(SenderApiError::TimedOut.into()))?;
         Ok((response, asked_at))
     }
 
@@ -189,4 +225,31 @@ impl ReminderScheduler {
 
 fn log_failed_lookup(delivery: &InboxItem, error: &BookingError) {
     tracing::error!(delivery.id = delivery.id, "lookup for delivery {} failed: {}", delivery.id, error_chain(error));
+}
+
+/// Until when the lookup of a booking is useful: until the appointment starts if the delivery gives
+/// its time, for two weeks at most, and as long as the inbox keeps the delivery.
+fn lookup_useful_until(config: &ClientConfig, start: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
+    let kept_for = SignedDuration::from_hours(24 * i64::from(config.retention.inbox_days));
+    let latest = received_at + MAX_WAIT.min(kept_for);
+    start.map_or(latest, |start| start.min(latest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::sample_config;
+
+    #[test]
+    fn a_lookup_is_useful_until_the_appointment_starts_and_for_two_weeks_at_most() {
+        let received_at: Timestamp = "2026-11-29T10:00:00Z".parse().unwrap();
+        let after = |days: i64| received_at + SignedDuration::from_hours(24 * days);
+        let mut config = sample_config().clone();
+        config.retention.inbox_days = 30;
+        for (start, expected) in [(None, 14), (Some(3), 3), (Some(60), 14)] {
+            assert_eq!(lookup_useful_until(&config, start.map(after), received_at), after(expected), "{start:?}");
+        }
+        config.retention.inbox_days = 2;
+        assert_eq!(lookup_useful_until(&config, None, received_at), after(2), "the inbox forgets the delivery");
+    }
 }

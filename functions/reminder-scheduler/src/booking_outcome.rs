@@ -2,6 +2,7 @@
 
 use tellonce_core::{
     appointment::ReportResult, contact::PhoneError, inbox::DeliveryOutcome, json::JsonError, telemetry::LogLabel,
+    waiting_lookup::UnansweredLookup,
 };
 
 /// Why a delivery led to no change, or what it led to besides. `Display` writes the explanation.
@@ -28,6 +29,9 @@ pub enum BookingOutcome {
     /// The delivery made the function read a feed, without success.
     #[error("the feed could not be read or is suspect; it is read again on its schedule")]
     FeedUnusable,
+    /// The booking could not be looked up.
+    #[error("{0}")]
+    Unanswered(UnansweredLookup),
 }
 
 impl BookingOutcome {
@@ -47,6 +51,7 @@ impl BookingOutcome {
             Self::AlreadyKnown => "already-known",
             Self::OutOfDate => "out-of-date",
             Self::FeedAlreadyPolled | Self::FeedPolled(_) | Self::FeedUnusable => "feed-polled",
+            Self::Unanswered(lookup) => lookup.code(),
         }
     }
 }
@@ -83,9 +88,9 @@ pub enum BookingSkipReason {
     /// are known under this id or the previous one still take part.
     #[error("the phone number is not repeated; the known number still counts")]
     PhoneNotRepeated,
-    /// A lookup is required, and there is no credential for the booking system's API.
-    #[error("lookup is not possible: store a credential for the booking system's API")]
-    LookupNotConfigured,
+    /// The lookup was not possible yet.
+    #[error("lookup at the booking system is tried again; known attendees still take part")]
+    LookupPending,
     /// The lookup gave no usable response.
     #[error("lookup at the booking system failed; known attendees still take part")]
     LookupFailed,
@@ -105,7 +110,7 @@ impl BookingSkipReason {
             Self::NoPhone => "no-phone",
             Self::PhoneUnusable(_) => "phone-unusable",
             Self::PhoneNotRepeated => "phone-not-repeated",
-            Self::LookupNotConfigured => "lookup-not-configured",
+            Self::LookupPending => "waiting-for-lookup",
             Self::LookupFailed => "lookup-failed",
             Self::CustomerNotFound => "customer-not-found",
         }
@@ -115,20 +120,21 @@ impl BookingSkipReason {
     /// opposed to nothing of interest.
     pub const fn needs_attention(&self) -> bool {
         match self {
-            Self::NotUnderstood(_) | Self::LookupNotConfigured | Self::LookupFailed => true,
+            Self::NotUnderstood(_) | Self::LookupFailed => true,
             Self::Ping
             | Self::UnknownEvent(_)
             | Self::StatusNotMapped(_)
             | Self::NoPhone
             | Self::PhoneUnusable(_)
             | Self::PhoneNotRepeated
+            | Self::LookupPending
             | Self::CustomerNotFound => false,
         }
     }
 
     /// Whether the attendees are unknown, so that the known attendees still take part.
     pub const fn preserves_known_attendees(&self) -> bool {
-        matches!(self, Self::PhoneNotRepeated | Self::LookupNotConfigured | Self::LookupFailed)
+        matches!(self, Self::PhoneNotRepeated | Self::LookupPending | Self::LookupFailed)
     }
 
     /// The reason after the report was applied: a number that is missing here may be known.

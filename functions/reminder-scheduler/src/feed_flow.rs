@@ -3,12 +3,12 @@
 use std::sync::PoisonError;
 
 use jiff::Timestamp;
-use tellonce_core::clock::Deadline;
+use tellonce_core::{clock::Deadline, lookup::MAX_LOOKUP_TIME};
 
 use crate::{
     ReminderScheduler,
     booking_outcome::BookingOutcome,
-    feed::{FeedPoller, PollSummary},
+    feed::{FETCH_TIMEOUT, FeedPoller, PollSummary},
 };
 
 impl ReminderScheduler {
@@ -22,12 +22,15 @@ impl ReminderScheduler {
             feed_store: &self.feed_store,
             clock: &self.dispatcher.clock,
             base_urls: &self.feed_base_urls,
+            // Bookings wait behind a push. A feed that takes longer is read on its schedule.
+            fetch_time: if only.is_some() { MAX_LOOKUP_TIME } else { FETCH_TIMEOUT },
         };
         poller.poll_feeds(only, deadline, async |report| self.apply_report(&report).await.map(drop)).await
     }
 
     /// Reads a feed because a push reported a change, unless the feed was read after the push.
-    /// Returns the outcome to store with the push.
+    /// Returns the outcome to store with the push. If the feed cannot be read now, its row says
+    /// when the schedule reads it again, so the push has nothing to wait for.
     pub(crate) async fn poll_pushed_feed(
         &self,
         calendar: &str,

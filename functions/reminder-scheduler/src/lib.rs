@@ -1,6 +1,7 @@
 //! reminder-scheduler: turns appointments into reminders and sends every message that is due.
 //!
-//! Flow: three events wake the function.
+//! Flow: three events wake the function, and an operator may replay bookings
+//! ([`tellonce_core::replay`]).
 //!
 //! 1. A batch of the booking inbox's stream. [`booking_parser`] parses a delivery,
 //!    [`lookup`] requests what the delivery leaves out, and `booking_flow` writes the appointment
@@ -10,8 +11,9 @@
 //! 3. The minute schedule. `sweep_flow` processes all lines concurrently. It plans the reminders
 //!    that are due from what is known *at that moment*. It sends them together with the messages
 //!    that waited, most useful first, at the line's rate. A sweep of a line ends when nothing is
-//!    due, the line is blocked, or the time is up. Then it checks the heartbeats and sends the
-//!    next ones.
+//!    due, the line is blocked, or the time is up. At the same time `lookup_replays` replays the
+//!    deliveries of all inboxes whose lookup is tried again. Then the heartbeats are checked, and the next
+//!    ones are sent.
 //!
 //! [`plan_reminders`](plan::plan_reminders) decides which reminder is due when. It is pure.
 //!
@@ -39,6 +41,7 @@ pub mod booking_parser;
 pub mod feed;
 mod feed_flow;
 pub mod lookup;
+mod lookup_replays;
 pub mod plan;
 mod report_flow;
 mod senders;
@@ -64,23 +67,26 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation},
+    dispatch::{DispatchError, Dispatcher, Invocation},
     fault::error_chain,
     feed::FeedStore,
     heartbeat::{HeartbeatMonitor, HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
+    replay::{ReplayPayload, ReplaySummary, replay_deliveries},
     telemetry,
+    waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
 };
 
 use feed::PollSummary;
 use lookup::BookingLookupClient;
+use lookup_replays::{LookupReplays, ReplayedLookups};
 use sweep_flow::SweepFlow;
 
 pub use booking_flow::BookingError;
 pub use sweep_flow::SweepSummary;
 
-/// The least time that must remain to start another booking. A booking may need two lookups, each
-/// with its own timeout.
+/// The least time that must remain to start another booking. Only slow tables use up more: a lookup
+/// or a feed that hangs leaves more than this.
 const MIN_TIME_FOR_BOOKING: Duration = Duration::from_secs(15);
 
 /// The function's configuration and connections.
@@ -97,6 +103,9 @@ pub struct ReminderScheduler {
     pub heartbeats: HeartbeatMonitor,
     /// Calls the APIs of booking systems.
     pub lookup_client: BookingLookupClient,
+    /// Bookings that cannot be looked up now.
+    pub lookups: LookupQueue,
+    pub(crate) lookup_replays: LookupReplays,
     /// Stores the feed snapshots.
     pub feed_store: FeedStore,
     pub(crate) http: reqwest::Client,
@@ -112,6 +121,8 @@ enum WakeEvent {
     Bookings(StreamEvent),
     /// The feed schedule.
     Feeds,
+    /// The command of an operator.
+    Replay(ReplayPayload),
     /// The minute schedule: every other payload.
     Minute,
 }
@@ -123,6 +134,8 @@ struct WakeFields<'a> {
     records: Option<&'a RawValue>,
     #[serde(borrow)]
     poll: Option<&'a RawValue>,
+    #[serde(borrow)]
+    replay: Option<&'a RawValue>,
 }
 
 impl WakeEvent {
@@ -132,6 +145,8 @@ impl WakeEvent {
             Self::Bookings(serde_json::from_str(payload)?)
         } else if fields.poll.is_some_and(|poll| poll.get() == "\"feeds\"") {
             Self::Feeds
+        } else if fields.replay.is_some() {
+            Self::Replay(serde_json::from_str(payload)?)
         } else {
             Self::Minute
         })
@@ -144,6 +159,7 @@ impl WakeEvent {
 enum SchedulerResponse {
     Bookings(BatchFailures),
     Feeds(PollSummary),
+    Replayed(ReplaySummary),
     Minute(SweepSummary),
 }
 
@@ -156,7 +172,6 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         let deadline = Deadline::from_system_time(event.context.deadline());
         let now = scheduler.dispatcher.clock.now();
         let invocation = Invocation::for_sweep(&event.context.request_id, deadline, now);
-        let sweep = SweepFlow { dispatcher: &scheduler.dispatcher };
         // Boxed, because each of these futures is already deep for the compiler to lay out.
         Ok::<_, lambda_runtime::Error>(match WakeEvent::from_payload(event.payload.get())? {
             WakeEvent::Bookings(batch) => {
@@ -167,12 +182,11 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
                 scheduler.feed_receipts.record_run(scheduler.dispatcher.clock.now()).await;
                 SchedulerResponse::Feeds(summary)
             }
-            WakeEvent::Minute => {
-                let summary = Box::pin(sweep.sweep_all_lines(&invocation)).await?;
-                // After the sweep: without a sweep there must be no gauge either.
-                scheduler.check_heartbeats().await;
-                SchedulerResponse::Minute(summary)
+            WakeEvent::Replay(ReplayPayload { replay }) => {
+                let clock = &scheduler.dispatcher.clock;
+                SchedulerResponse::Replayed(replay_deliveries(&scheduler.inbox, clock, &replay, deadline).await?)
             }
+            WakeEvent::Minute => SchedulerResponse::Minute(Box::pin(scheduler.run_minute(&invocation)).await?),
         })
     }))
     .await
@@ -196,6 +210,18 @@ impl ReminderScheduler {
         let feed_store = FeedStore::new(aws.dynamodb(), ledger_table.clone());
         let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
         let heartbeats = HeartbeatMonitor::new(aws.dynamodb(), ledger_table.clone(), read_inbox_tables()?);
+        let rows = WaitingLookups::new(aws.dynamodb(), ledger_table.clone());
+        let client = dispatcher.config.client.clone();
+        let lookups = LookupQueue::new(rows.clone(), LookupInbox::Bookings, &client);
+        let open_inbox = |table| Inbox::new(aws.dynamodb(), table, dispatcher.config.retention.inbox_days);
+        let lookup_replays = LookupReplays {
+            rows,
+            stores: open_inbox(bootstrap::require_variable("STORE_INBOX_TABLE")?),
+            bookings: open_inbox(bootstrap::require_variable("BOOKING_INBOX_TABLE")?),
+            leads: open_inbox(bootstrap::require_variable("LEAD_INBOX_TABLE")?),
+            client,
+            clock: dispatcher.clock.clone(),
+        };
         Ok(Self {
             dispatcher,
             inbox,
@@ -203,11 +229,34 @@ impl ReminderScheduler {
             feed_receipts: new_receipts(HeartbeatPath::Feeds),
             heartbeats,
             lookup_client,
+            lookups,
+            lookup_replays,
             feed_store,
             http,
             feed_base_urls,
             feeds_polled_at: Mutex::default(),
         })
+    }
+
+    /// Sends what is due on all lines, and replays the deliveries whose lookup is tried again.
+    async fn run_minute(&self, invocation: &Invocation) -> Result<SweepSummary, DispatchError> {
+        let sweep = SweepFlow { dispatcher: &self.dispatcher };
+        let (summary, replayed) =
+            tokio::join!(sweep.sweep_all_lines(invocation), self.lookup_replays.replay_due(invocation.deadline));
+        match replayed {
+            Ok(ReplayedLookups { replayed: 0, ended: 0, .. }) => {}
+            Ok(ReplayedLookups { replayed, ended, oldest_waiting_since: _ }) => tracing::info!(
+                lookups.replayed = replayed,
+                lookups.ended = ended,
+                "replayed {replayed} deliveries that waited for a lookup, and ended {ended}"
+            ),
+            // The messages that are due do not depend on it, and the next minute tries again.
+            Err(error) => tracing::error!("could not replay waiting lookups: {}", error_chain(&error)),
+        }
+        let summary = summary?;
+        // After the sweep: without a sweep there must be no gauge either.
+        self.check_heartbeats().await;
+        Ok(summary)
     }
 
     /// Publishes the age of the oldest heartbeat, and sends the next ones if it is time. A failure

@@ -11,10 +11,12 @@ use crate::{
     line::{LineBlocked, SlotReservation, slot_interval},
 };
 
-/// Longest wait of a function for its slot. After that the message waits for the sweep.
-const MAX_SLOT_WAIT: SignedDuration = SignedDuration::from_secs(6);
+/// Longest wait of a delivery's message for its slot. After that the message waits in the ledger
+/// for the sweep, because the deliveries behind it must not wait for the line's rate.
+const MAX_SLOT_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// How far ahead a sweep reserves slots, in seconds. That halves the writes at the usual rate and
-/// saves nearly all at a fast rate. A new order update still gets a slot within [`MAX_SLOT_WAIT`].
+/// saves nearly all at a fast rate. A message of a delivery that arrives meanwhile is sent by the
+/// sweep, with the most useful first.
 const RESERVE_AHEAD_SECONDS: u32 = 6;
 
 /// Reserved slots of one line, and the number of messages that still need one.

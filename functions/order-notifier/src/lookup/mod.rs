@@ -13,17 +13,15 @@
 mod error;
 mod order_response;
 
-use std::time::Duration;
-
 use serde::Serialize;
-use tellonce_core::http_body;
+use tellonce_core::{
+    http_body,
+    lookup::{MAX_LOOKUP_TIME, read_retry_after},
+};
 
 use self::error::{API_VERSION, MAX_RESPONSE_BYTES};
 pub use self::{error::OrderLookupError, order_response::parse_order_response};
 use crate::order_event::{CustomerContact, OrderEvent, OrderReference, PartialOrderEvent};
-
-/// A response takes well below a second. The function must not wait for a store that hangs.
-const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The GraphQL request for one order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -78,18 +76,12 @@ pub async fn send_order_query(
         .post(url)
         .header("X-Shopify-Access-Token", token)
         .json(query)
-        .timeout(TIMEOUT)
+        .timeout(MAX_LOOKUP_TIME)
         .send()
         .await
         .map_err(unreachable_error)?;
     let status = response.status().as_u16();
-    let retry_after = response
-        .headers()
-        .get("retry-after")
-        .and_then(|wait| wait.to_str().ok())
-        // Shopify writes `2.0`.
-        .and_then(|wait| wait.split('.').next()?.parse().ok())
-        .map(Duration::from_secs);
+    let retry_after = read_retry_after(&response);
     match status {
         200 => {}
         429 | 430 => return Err(OrderLookupError::Throttled { retry_after }),

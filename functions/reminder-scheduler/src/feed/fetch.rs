@@ -31,7 +31,7 @@ use super::parse_error::{FeedParseError, MAX_BODY_BYTES};
 
 /// How long a fetch may take, redirects included. Some hosts generate calendars of thousands of
 /// events for each request.
-pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest time between two full reads, even if the host reports no change: the window moves
 /// on.
 const FULL_READ_INTERVAL: SignedDuration = SignedDuration::from_hours(24);

@@ -52,6 +52,7 @@ mod time_property;
 mod unusual_samples;
 mod zone;
 
+pub(crate) use fetch::FETCH_TIMEOUT;
 pub use fetch::FeedFetchError;
 pub use occurrence::{FeedOccurrence, FeedScope, KnownIds, ParsedFeed, TimeWindow};
 pub use organizer::{ForeignEvent, OrganizerAddress};

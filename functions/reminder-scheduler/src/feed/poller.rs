@@ -26,7 +26,7 @@ use tellonce_core::{
 
 use super::{
     diff::{FeedChange, FeedChanges, FeedOrigin, FeedVerdict, SuspectRead, compare_feed},
-    fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedBody, FeedFetchError, FeedResponse, fetch_feed},
+    fetch::{CacheValidators, FeedAddress, FeedBody, FeedFetchError, FeedResponse, fetch_feed},
     ics,
     occurrence::{FeedScope, KnownIds, ParsedFeed, TimeWindow},
     parse_error::{FeedParseError, UnparsedEvents},
@@ -68,6 +68,8 @@ pub struct FeedPoller<'a> {
     pub clock: &'a Clock,
     /// Replaces the origins of the feeds' addresses in local runs and tests.
     pub base_urls: &'a BaseUrls,
+    /// The longest time of one fetch, with its redirects.
+    pub fetch_time: Duration,
 }
 
 /// The counts of one poll.
@@ -249,7 +251,7 @@ impl FeedPoller<'_> {
         summary: &mut PollSummary,
     ) -> Result<(), FeedStoreError> {
         let asked_at = self.clock.now();
-        let fetch_deadline = Deadline::from_now(FETCH_TIMEOUT.min(deadline.remaining()));
+        let fetch_deadline = Deadline::from_now(self.fetch_time.min(deadline.remaining()));
         let (body, validators) = match self.fetch_source(source, &snapshot, asked_at, fetch_deadline).await {
             Ok(FeedResponse::Body(body, validators)) => (body, validators),
             Ok(FeedResponse::Unchanged) => return self.record_unchanged(source, snapshot, asked_at, summary).await,

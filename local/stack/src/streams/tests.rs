@@ -115,6 +115,19 @@ async fn a_poisoned_record_ends_in_the_queue_and_those_behind_it_are_handled() {
     let [failure] = failures.as_slice() else { panic!("{failures:?}") };
     assert_eq!((failure.attempts, failure.queue.as_deref()), (3, Some("Failures")));
     assert_eq!(failure.records[0]["dynamodb"]["NewImage"]["id"]["S"], "b");
+    let message = failure.queue_message();
+    let batch = &message["DDBStreamBatchInfo"];
+    assert_eq!((&batch["startSequenceNumber"], &batch["batchSize"]), (&json!(failure.first), &json!(1)));
+    assert_eq!(batch["startSequenceNumber"], batch["endSequenceNumber"]);
+    assert!(batch["streamArn"].as_str().unwrap().contains(":table/"), "{message}");
+    assert_eq!(message["requestContext"]["condition"], "RetryAttemptsExhausted");
+    let arn = message["requestContext"]["functionArn"].as_str().unwrap();
+    assert!(arn.ends_with(&format!(":function:{}", child::FUNCTION_NAME)), "{arn}");
+    for time in [&message["timestamp"], &batch["approximateArrivalOfFirstRecord"]] {
+        let time: jiff::Timestamp = time.as_str().unwrap().parse().unwrap();
+        assert!(time.as_second() > 1_700_000_000, "{message}");
+    }
+    assert!(!message.to_string().contains("NewImage"));
     let depth = MetricId {
         namespace: "AWS/SQS".to_owned(),
         name: "ApproximateNumberOfMessagesVisible".to_owned(),

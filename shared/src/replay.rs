@@ -1,0 +1,185 @@
+//! Replays by an operator: the deliveries of a time, an outcome or a sender are processed again.
+//!
+//! Flow: an operator invokes the function of an inbox with `{"replay": {…}}`. [`replay_deliveries`]
+//! scans the inbox and removes the outcomes of the deliveries that match. The inbox's stream wakes
+//! the function with each of them.
+//!
+//! Promises: a delivery is replayed only if its outcome is still the one that was read. One that
+//! was processed already sends nothing twice, because the ledger has a row for each message. Does
+//! **not** find deliveries that the inbox has forgotten.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::{Clock, Deadline},
+    fault::{ClassifyFault, Fault},
+    inbox::{DeliveryFilter, Inbox, InboxError, NO_OUTCOME},
+};
+
+/// The most items of one page of the inbox.
+const PAGE_ITEMS: i32 = 250;
+/// The most deliveries that are replayed concurrently.
+const MAX_CONCURRENT_REPLAYS: usize = 8;
+/// With less time left than this, no further page is read.
+const MIN_TIME_FOR_PAGE: Duration = Duration::from_secs(10);
+/// After this many deliveries a dry run ends, because its response lists them.
+const MAX_LISTED: usize = 1000;
+
+/// The command of an operator. Times are RFC 3339, such as `2026-11-29T10:00:00Z`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayCommand {
+    /// Received at this time or later.
+    pub from: Option<Timestamp>,
+    /// Received before this time.
+    pub to: Option<Timestamp>,
+    /// With an outcome of this code; `none` for those without an outcome.
+    pub outcome: Option<String>,
+    /// Of this sender: the name of a store, calendar, form or line.
+    pub sender: Option<String>,
+    /// Lists the deliveries and replays none.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The `position` of the last response, if it had `more`.
+    pub position: Option<String>,
+}
+
+/// The payload of an invocation with a [`ReplayCommand`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayPayload {
+    /// The command.
+    pub replay: ReplayCommand,
+}
+
+/// The response to a [`ReplayCommand`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ReplaySummary {
+    /// The number of deliveries that are processed again.
+    pub replayed: usize,
+    /// The number of deliveries that match, by the code of their outcome. Those without an outcome
+    /// count as `none`.
+    pub outcomes: BTreeMap<String, usize>,
+    /// The keys of the deliveries that match. Only of a dry run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// Whether the time ran out before the whole inbox was read. Then the operator repeats the
+    /// command with `position`.
+    pub more: bool,
+    /// Where the inbox is read on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+}
+
+/// A replay failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The command would replay the whole inbox.
+    #[error("a replay needs `from` or `outcome`")]
+    NoLimit,
+    /// The times are in the wrong order.
+    #[error("`from` of a replay must be before `to`")]
+    EmptyTime,
+    /// The inbox failed.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+}
+
+impl ClassifyFault for ReplayError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoLimit | Self::EmptyTime => Fault::Permanent,
+            Self::Inbox(error) => error.fault(),
+        }
+    }
+}
+
+impl ReplayCommand {
+    /// Checks that the command is limited and that its times are in order.
+    fn to_filter(&self) -> Result<DeliveryFilter<'_>, ReplayError> {
+        let (outcome, sender) = (self.outcome.as_deref(), self.sender.as_deref());
+        match (self.from, self.to) {
+            (Some(from), Some(to)) if from >= to => Err(ReplayError::EmptyTime),
+            (None, _) if outcome.is_none_or(|outcome| outcome == NO_OUTCOME) => Err(ReplayError::NoLimit),
+            (from, to) => Ok(DeliveryFilter { sender, outcome, from, to }),
+        }
+    }
+}
+
+/// Replays the deliveries of an inbox that match, page by page, as long as there is time.
+pub async fn replay_deliveries(
+    inbox: &Inbox,
+    clock: &Clock,
+    command: &ReplayCommand,
+    deadline: Deadline,
+) -> Result<ReplaySummary, ReplayError> {
+    let filter = command.to_filter()?;
+    let mut summary = ReplaySummary { position: command.position.clone(), ..ReplaySummary::default() };
+    loop {
+        let (deliveries, next) = inbox.scan_deliveries(&filter, PAGE_ITEMS, summary.position.as_deref()).await?;
+        for delivery in &deliveries {
+            let code = delivery.outcome.as_deref().unwrap_or(NO_OUTCOME);
+            *summary.outcomes.entry(code.to_owned()).or_default() += 1;
+        }
+        if command.dry_run {
+            summary.ids.extend(deliveries.into_iter().map(|delivery| delivery.id));
+        } else {
+            let now = clock.now();
+            let replays = deliveries.iter().map(|delivery| {
+                let replay = inbox.replay_delivery(&delivery.id, delivery.outcome.as_deref(), now);
+                async move { replay.await.map(usize::from) }
+            });
+            let replays = futures::stream::iter(replays).buffer_unordered(MAX_CONCURRENT_REPLAYS);
+            summary.replayed += replays.try_fold(0, |sum, one| async move { Ok(sum + one) }).await?;
+        }
+        summary.position = next;
+        summary.more = summary.position.is_some();
+        let is_full = summary.ids.len() >= MAX_LISTED || deadline.remaining() < MIN_TIME_FOR_PAGE;
+        if !summary.more || is_full {
+            tracing::info!(
+                deliveries.replayed = summary.replayed,
+                "operator replayed {} deliveries of the inbox",
+                summary.replayed
+            );
+            return Ok(summary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(replay: &str) -> ReplayCommand {
+        serde_json::from_str::<ReplayPayload>(&format!("{{\"replay\": {replay}}}")).unwrap().replay
+    }
+
+    #[test]
+    fn a_replay_is_limited_by_a_time_or_by_an_outcome() {
+        let error = |replay: &str| parse(replay).to_filter().unwrap_err().to_string();
+        for unlimited in ["{}", r#"{"sender": "shop"}"#, r#"{"to": "2026-11-29T10:00:00Z"}"#, r#"{"outcome": "none"}"#]
+        {
+            assert!(error(unlimited).contains("`from` or `outcome`"), "{unlimited}");
+        }
+        let reversed = r#"{"from": "2026-11-29T10:00:00Z", "to": "2026-11-29T10:00:00Z"}"#;
+        assert!(error(reversed).contains("before `to`"));
+        let command = parse(r#"{"from": "2026-11-29T12:00:00+02:00", "outcome": "none", "dry_run": true}"#);
+        let filter = command.to_filter().unwrap();
+        assert_eq!(filter.from.map(|from| from.to_string()).as_deref(), Some("2026-11-29T10:00:00Z"));
+        assert_eq!((filter.outcome, filter.sender, command.dry_run), (Some("none"), None, true));
+        assert!(parse(r#"{"outcome": "failed"}"#).to_filter().is_ok());
+    }
+
+    #[test]
+    fn a_misspelled_command_is_refused() {
+        for payload in
+            [r#"{"replay": {"form": "contact"}}"#, r#"{"replay": {"from": "yesterday"}}"#, r#"{"repaly": {}}"#]
+        {
+            assert!(serde_json::from_str::<ReplayPayload>(payload).is_err(), "{payload}");
+        }
+    }
+}
