@@ -19,8 +19,8 @@
 //! Promises: no record of a stream fails for a sender's trouble, and one sender that does not
 //! respond takes [`MAX_LOOKUP_TIME`](crate::lookup::MAX_LOOKUP_TIME) from a batch. A missing or
 //! refused credential waits as well, because a message is still useful when the operator has stored
-//! a valid one. An operator is alerted at the first failure. Does **not** cover the tables and secrets of AWS: if they fail,
-//! the record is repeated.
+//! a valid one. An operator is alerted at the first failure. Does **not** cover the tables and
+//! secrets of AWS: if they fail, the record is repeated.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -327,6 +327,18 @@ impl WaitingLookups {
             .update_expression("REMOVE due_queue, due_at SET version = version + :one")
             .condition_expression("attribute_exists(due_queue)")
             .expression_attribute_values(":one", number_value(1));
+        send_if_current(update).await.map(drop)
+    }
+
+    /// Takes a row out of the queue, unless it was written since it was read: its function may be
+    /// about to store the outcome that needs the row.
+    pub async fn settle_unchanged(&self, lookup: &WaitingLookup) -> Result<(), WaitingLookupError> {
+        let update = self
+            .update_row(lookup.inbox, &lookup.delivery_id)
+            .update_expression("REMOVE due_queue, due_at SET version = :next")
+            .condition_expression("version = :version AND attribute_exists(due_queue)")
+            .expression_attribute_values(":version", number_value(lookup.version))
+            .expression_attribute_values(":next", number_value(lookup.version + 1));
         send_if_current(update).await.map(drop)
     }
 

@@ -326,6 +326,8 @@ async fn senders_that_never_respond_hold_up_no_batch() {
 async fn a_table_that_fails_is_our_trouble_and_lambda_repeats_the_record() {
     let (shop, url) = Shop::start(503);
     let world = start_world_with_shop(&url).await;
+    // The function has started.
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
     // The row of the waiting lookup cannot be written: without it the delivery must not wait.
     world.stack.dynamo().faults().inject_rule(tellonce_stack::dynamo::FaultRule {
         operation: Some("PutItem".to_owned()),
@@ -335,8 +337,19 @@ async fn a_table_that_fails_is_our_trouble_and_lambda_repeats_the_record() {
     });
     world.deliver(pickup_post(&world, 1000)).await;
     let lines = world.stack.log_lines("order-notifier");
-    assert!(lines.iter().any(|line| line.text.contains("will be retried")));
+    assert!(lines.iter().any(|line| line.text.contains("will be retried")), "{lines:?}");
     assert_eq!(world.delivery_outcome("shop#d-1000").as_deref(), Some("waiting-for-lookup"));
     assert_eq!(world.waiting_lookups().len(), 1);
+    // The row of a record that was repeated and then succeeded is left over. It holds up nothing,
+    // and it is settled.
+    world.deliver(pickup_post(&world, 1001)).await;
+    let left_over = json!({ "TableName": world.table_name("StoreInbox"), "Key": { "id": { "S": "shop#d-1000" } },
+        "UpdateExpression": "SET outcome = :other", "ExpressionAttributeValues": { ":other": { "S": "other" } } });
+    world.stack.dynamo().call_operation("UpdateItem", &left_over).unwrap();
+    shop.status.store(200, SeqCst);
+    world.tick_after(SignedDuration::from_mins(2)).await;
+    assert_eq!(world.waiting_lookups().into_keys().collect::<Vec<_>>(), ["shop#d-1000"]);
+    world.tick_after(SignedDuration::from_mins(9)).await;
+    assert_eq!((world.waiting_lookups().len(), world.messages().len()), (0, 2));
     assert!(shop.request_count.load(SeqCst) >= 2, "the record was processed again");
 }

@@ -25,6 +25,10 @@ use tellonce_core::{
 /// How long a replayed delivery may take before it is due again. Its function writes the row before
 /// that, unless the function itself fails. Then Lambda repeats the record.
 const TIME_TO_PROCESS: SignedDuration = SignedDuration::from_mins(10);
+/// How long a delivery without the outcome of a waiting one may still be in progress: longer than
+/// any function runs. After that its row is left over, for example from a record that Lambda
+/// repeated.
+const TIME_IN_PROGRESS: SignedDuration = SignedDuration::from_mins(5);
 /// The pauses between two looks at the delivery that is replayed first. Their sum covers a cold
 /// start and a lookup that takes its whole time.
 const LOOK_PAUSES_MS: [u64; 12] = [50, 100, 200, 400, 750, 1000, 1000, 1000, 1000, 1500, 1500, 1500];
@@ -97,41 +101,46 @@ impl LookupReplays {
 
     /// Replays the deliveries of one sender, and returns how many.
     async fn replay_sender(&self, SenderReplays { first, others }: SenderReplays, deadline: Deadline) -> usize {
-        let Some(Some(postponed)) = log_failure(&first, self.replay_first(&first).await) else { return 0 };
-        if others.is_empty() || !log_failure(&first, self.lookup_succeeds(&postponed, deadline).await).unwrap_or(false)
-        {
+        let now = self.clock.now();
+        let mut waiting = std::iter::once(first).chain(others);
+        let replayed = loop {
+            let Some(lookup) = waiting.next().filter(|lookup| lookup.due_at <= now) else { return 0 };
+            match log_failure(&lookup, self.replay_lookup(&lookup).await) {
+                Some(Some(replayed)) => break replayed,
+                // It does not wait. The next one finds out whether the sender works.
+                Some(None) => {}
+                None => return 0,
+            }
+        };
+        let others: Vec<WaitingLookup> = waiting.take(MAX_REPLAYS_PER_SENDER).collect();
+        if others.is_empty() || log_failure(&replayed, self.lookup_succeeds(&replayed, deadline).await) != Some(true) {
             return 1;
         }
-        let replays = others.iter().take(MAX_REPLAYS_PER_SENDER).map(async |lookup| {
+        let replays = others.iter().map(async |lookup| {
             if deadline.remaining() < MIN_TIME {
                 return 0;
             }
-            usize::from(log_failure(lookup, self.replay_lookup(lookup).await).unwrap_or(false))
+            usize::from(matches!(log_failure(lookup, self.replay_lookup(lookup).await), Some(Some(_))))
         });
         let replays = futures::stream::iter(replays).buffer_unordered(MAX_CONCURRENT_REPLAYS);
         1 + replays.fold(0, async |sum, one| sum + one).await
     }
 
     /// Replays a delivery and makes its row due later. Returns the row as it is then, or `None` if
-    /// the delivery does not wait, or if its function has already written the row.
+    /// the delivery does not wait.
     ///
     /// The replay comes first: if this ends in between, the next minute replays again, and finds no
     /// outcome to remove.
-    async fn replay_first(&self, lookup: &WaitingLookup) -> Result<Option<WaitingLookup>, LookupReplayError> {
+    async fn replay_lookup(&self, lookup: &WaitingLookup) -> Result<Option<WaitingLookup>, LookupReplayError> {
         let now = self.clock.now();
-        let is_replayed =
-            self.inbox(lookup.inbox).replay_delivery(&lookup.delivery_id, Some(WAITING_CODE), now).await?;
-        let postponed = self.rows.postpone(lookup, now + TIME_TO_PROCESS).await?;
-        Ok(match (is_replayed, postponed) {
-            (false, _) => None,
-            (true, Some(postponed)) => Some(postponed),
-            // The function was faster. Its row or the lack of one is the answer.
-            (true, None) => Some(lookup.clone()),
-        })
-    }
-
-    async fn replay_lookup(&self, lookup: &WaitingLookup) -> Result<bool, LookupReplayError> {
-        Ok(self.replay_first(lookup).await?.is_some())
+        if !self.inbox(lookup.inbox).replay_delivery(&lookup.delivery_id, Some(WAITING_CODE), now).await? {
+            if now.duration_since(lookup.due_at) > TIME_IN_PROGRESS {
+                self.rows.settle_unchanged(lookup).await?;
+            }
+            return Ok(None);
+        }
+        // If its function was faster, its row or the lack of one is the answer.
+        Ok(Some(self.rows.postpone(lookup, now + TIME_TO_PROCESS).await?.unwrap_or_else(|| lookup.clone())))
     }
 
     /// Whether the lookup of a replayed delivery succeeds: its function settles the row then. After
@@ -161,7 +170,7 @@ impl LookupReplays {
         if is_ended {
             report_ended_lookup(&self.client, delivery_id, now);
         }
-        self.rows.settle(*inbox, delivery_id).await?;
+        self.rows.settle_unchanged(lookup).await?;
         Ok(is_ended)
     }
 

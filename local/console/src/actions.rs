@@ -316,8 +316,9 @@ pub(super) async fn replay_delivery(
         let update = json!({
             "TableName": inbox,
             "Key": {"id": {"S": request.id}},
-            "UpdateExpression": "REMOVE outcome, outcome_text, outcome_at",
+            "UpdateExpression": "REMOVE outcome, outcome_text, outcome_at SET replayed_at = :now",
             "ConditionExpression": "attribute_exists(id) AND attribute_exists(outcome)",
+            "ExpressionAttributeValues": {":now": {"N": console.stack.clock().now_ms().to_string()}},
         });
         match console.stack.dynamo().call_operation("UpdateItem", &update) {
             Ok(_) => {
