@@ -313,7 +313,8 @@ mod tests {
             document.state = "b".into();
             document.parts.remove(0);
         });
-        let expected = json!({"state": "b", "link": {"id": 1, "new": true}, "parts": [{"id": 2, "new": 2}], "new": [3]});
+        let expected =
+            json!({"state": "b", "link": {"id": 1, "new": true}, "parts": [{"id": 2, "new": 2}], "new": [3]});
         assert_eq!(kept, expected);
         let without = replace(&read, |document| (document.link, document.parts) = (None, vec![Link { id: 7 }]));
         assert_eq!(without, json!({"state": "a", "link": null, "parts": [{"id": 7}], "new": [3]}));

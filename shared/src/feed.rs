@@ -429,8 +429,8 @@ const OCCURRENCES: &str = "occurrences";
 /// Whether the occurrences are JSON: then some version of tellonce wrote them.
 fn has_json_occurrences(item: &Item) -> bool {
     let packed = ItemReader(item).bytes(OCCURRENCES);
-    let text = packed
-        .and_then(|packed| miniz_oxide::inflate::decompress_to_vec_with_limit(packed, MAX_UNPACKED_BYTES).ok());
+    let text =
+        packed.and_then(|packed| miniz_oxide::inflate::decompress_to_vec_with_limit(packed, MAX_UNPACKED_BYTES).ok());
     text.is_some_and(|text| serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok())
 }
 

@@ -272,6 +272,8 @@ impl Drop for World {
 /// How a world differs from the default one.
 #[derive(Default)]
 pub(crate) struct WorldSetup {
+    /// The whole configuration. Default: one with a sender of each kind.
+    pub(crate) client_toml: Option<&'static str>,
     /// Default: a limit so high that it has no effect.
     pub(crate) messages_per_minute: Option<u32>,
     /// Default: a limit so high that it has no effect.
@@ -322,6 +324,7 @@ impl World {
             .replace("RATE", &messages_per_minute)
             .replace("CONTACTS", &first_contacts_per_day)
             .replace("EVENTS", &setup.line_events.to_string());
+        let config = setup.client_toml.map_or(config, str::to_owned);
         std::fs::write(client_folder.path().join("client.toml"), config).unwrap();
         let mut secrets = json!({
             "tellonce/story/webhooks/shop": SHOPIFY_SECRET,

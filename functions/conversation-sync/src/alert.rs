@@ -77,8 +77,8 @@ impl AlertSender<'_> {
         triggered.into_iter().filter_map(raise).collect()
     }
 
-    /// Alerts the team about a message of the ledger that could not be delivered. `message_id` is its
-    /// id on the line.
+    /// Alerts the team about a message of the ledger that could not be delivered. `message_id` is
+    /// its id on the line.
     pub(crate) async fn alert_for_failed_message(&self, message_id: &str, row: &LedgerRow) -> Result<(), SyncError> {
         let escalations = escalation_rules::find_failure_escalations(self.config, &row.line);
         if !row.delivery_status.has_failed() || escalations.is_empty() {

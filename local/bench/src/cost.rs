@@ -1,6 +1,10 @@
 //! What events cost at AWS's list prices. Counts are measured. Prices and the latencies of the
 //! cloud are assumed and printed.
 //!
+//! [`EventLoad`] is one event, or all that a client needs in a minute. [`idle_month`] is the bill
+//! of a client that no customer writes to. A story (`tests/stories/costs.rs`) counts the requests and
+//! compares the tables of `docs/operations.md` with these functions.
+//!
 //! Lambda's share follows a simple, cautious model: an event takes its CPU time at the share of a
 //! processor that its memory buys, and waits for its requests one after the other. Lambda gives
 //! short bursts more than that share, so real bills are lower. Prices are those of us-east-1,
@@ -10,100 +14,164 @@
 //! <https://aws.amazon.com/secrets-manager/pricing/>, <https://aws.amazon.com/cloudwatch/pricing/>.
 
 /// A GB-second of Lambda on arm64.
-pub(crate) const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
+pub const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
 /// A million invocations.
-pub(crate) const LAMBDA_REQUESTS: f64 = 0.20;
+pub const LAMBDA_REQUESTS: f64 = 0.20;
 /// A million write units on demand.
-pub(crate) const WRITE_UNITS: f64 = 0.625;
+pub const WRITE_UNITS: f64 = 0.625;
 /// A million read units on demand.
-pub(crate) const READ_UNITS: f64 = 0.125;
+pub const READ_UNITS: f64 = 0.125;
 /// A million requests to an HTTP API.
-pub(crate) const HTTP_API_REQUESTS: f64 = 1.00;
+pub const HTTP_API_REQUESTS: f64 = 1.00;
 /// A million requests to Secrets Manager.
-pub(crate) const SECRETS_CALLS: f64 = 5.00;
+pub const SECRETS_CALLS: f64 = 5.00;
 /// A secret for a month.
-pub(crate) const SECRET_MONTH: f64 = 0.40;
+pub const SECRET_MONTH: f64 = 0.40;
 /// A GB of ingested logs.
-pub(crate) const LOGS_GB: f64 = 0.50;
+pub const LOGS_GB: f64 = 0.50;
+/// An alarm on one metric for a month.
+pub const ALARM_MONTH: f64 = 0.10;
+/// A metric of the functions' own that is published in every hour of a month.
+pub const METRIC_MONTH: f64 = 0.30;
+/// A dashboard for a month, from an account's fourth on.
+pub const DASHBOARD_MONTH: f64 = 3.00;
 
 /// The share of events with a cold start.
-pub(crate) const COLD_SHARE: f64 = 0.02;
+pub const COLD_SHARE: f64 = 0.02;
 /// A request to DynamoDB within the region, in milliseconds.
-pub(crate) const DYNAMO_MS: f64 = 4.0;
+pub const DYNAMO_MS: f64 = 4.0;
 /// A request to Secrets Manager within the region, in milliseconds.
-pub(crate) const SECRETS_MS: f64 = 15.0;
+pub const SECRETS_MS: f64 = 15.0;
 /// A request to the provider over the internet, in milliseconds.
-pub(crate) const PROVIDER_MS: f64 = 120.0;
-/// What Lambda itself logs about an invocation (start, end, report), in bytes.
-pub(crate) const PLATFORM_LOG_BYTES: f64 = 700.0;
+pub const PROVIDER_MS: f64 = 120.0;
+/// What Lambda itself logs about an invocation (start, report), in bytes, at the level `INFO`.
+pub const PLATFORM_LOG_BYTES: f64 = 700.0;
 /// Memory that buys one whole processor, in MB:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>.
-pub(crate) const MB_PER_CPU: f64 = 1769.0;
-/// Minutes in a month, so also the ticks of the schedule.
-pub(crate) const MONTHLY_TICKS: f64 = 43_830.0;
+pub const MB_PER_CPU: f64 = 1769.0;
+/// What Lambda itself logs about a successful invocation under a template, in bytes. At the level
+/// `WARN` it logs nothing:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>.
+pub fn platform_log_bytes(template: &str) -> f64 {
+    if template.contains("SystemLogLevel: INFO") { PLATFORM_LOG_BYTES } else { 0.0 }
+}
 
-/// The measured values of one event of a function.
+/// Minutes in a month, so also the ticks of the schedule.
+pub const MONTHLY_TICKS: f64 = 43_830.0;
+
+/// The measured values of one event of a function, or of what follows from it in all functions.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct EventLoad {
-    pub(crate) memory_mb: f64,
-    pub(crate) cpu_ms: f64,
-    pub(crate) dynamo: f64,
-    pub(crate) write_units: f64,
-    pub(crate) read_units: f64,
-    pub(crate) secrets: f64,
-    pub(crate) provider: f64,
-    pub(crate) log_bytes: f64,
+pub struct EventLoad {
+    /// Memory of each function.
+    pub memory_mb: f64,
+    /// Invocations of functions.
+    pub invocations: f64,
+    /// On a whole processor, in all invocations.
+    pub cpu_ms: f64,
+    /// Requests to `DynamoDB`.
+    pub dynamo: f64,
+    /// Write units, indexes included.
+    pub write_units: f64,
+    /// Read units.
+    pub read_units: f64,
+    /// Requests to Secrets Manager.
+    pub secrets: f64,
+    /// Requests to the provider, CRMs and targets.
+    pub provider: f64,
+    /// Log lines: those of the functions, and those of Lambda about their invocations.
+    pub log_bytes: f64,
     /// Initialisation, in milliseconds. Lambda gives it a whole processor and bills it.
-    pub(crate) init_ms: f64,
+    pub init_ms: f64,
     /// Secrets that a new process reads.
-    pub(crate) secrets_at_start: f64,
-    /// Whether the event comes through the HTTP API.
-    pub(crate) through_gateway: bool,
+    pub secrets_at_start: f64,
+    /// Requests to the HTTP API.
+    pub gateway: f64,
 }
 
 /// US$ for a million events.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CostBreakdown {
-    pub(crate) gateway: f64,
-    pub(crate) requests: f64,
-    pub(crate) compute: f64,
-    pub(crate) writes: f64,
-    pub(crate) reads: f64,
-    pub(crate) secrets: f64,
-    pub(crate) logs: f64,
+pub struct CostBreakdown {
+    /// The HTTP API.
+    pub gateway: f64,
+    /// Invocations.
+    pub requests: f64,
+    /// GB-seconds.
+    pub compute: f64,
+    /// Write units.
+    pub writes: f64,
+    /// Read units.
+    pub reads: f64,
+    /// Requests to Secrets Manager.
+    pub secrets: f64,
+    /// Ingested logs.
+    pub logs: f64,
+}
+
+/// US$ of a month in which no customer writes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IdleMonth {
+    /// Secrets.
+    pub secrets: f64,
+    /// Alarms.
+    pub alarms: f64,
+    /// Metrics that are always published.
+    pub metrics: f64,
+    /// What runs every minute: invocations, their time, their requests to the tables, their logs.
+    pub minutes: f64,
+}
+
+impl IdleMonth {
+    /// The sum.
+    pub fn total(&self) -> f64 {
+        self.secrets + self.alarms + self.metrics + self.minutes
+    }
+}
+
+/// The bill of a month in which no customer writes. `minute` is the average minute.
+pub fn idle_month(secrets: f64, alarms: f64, metrics: f64, minute: &EventLoad) -> IdleMonth {
+    IdleMonth {
+        secrets: secrets * SECRET_MONTH,
+        alarms: alarms * ALARM_MONTH,
+        metrics: metrics * METRIC_MONTH,
+        minutes: minute.compute_cost().total_cost() * MONTHLY_TICKS / 1e6,
+    }
 }
 
 impl EventLoad {
     /// How long an event is billed in the cloud, in milliseconds, without its share of cold starts.
-    pub(crate) fn duration_ms(&self) -> f64 {
+    pub fn duration_ms(&self) -> f64 {
         let cpu_share = (self.memory_mb / MB_PER_CPU).min(1.0);
         (self.cpu_ms / cpu_share + self.dynamo * DYNAMO_MS + self.secrets * SECRETS_MS + self.provider * PROVIDER_MS)
             .ceil()
     }
 
-    pub(crate) fn compute_cost(&self) -> CostBreakdown {
+    /// US$ for a million events.
+    pub fn compute_cost(&self) -> CostBreakdown {
         let cold_ms = COLD_SHARE * (self.init_ms + self.secrets_at_start * SECRETS_MS);
         // A million milliseconds are a thousand seconds.
         let gb_seconds = self.memory_mb / 1024.0 * (self.duration_ms() + cold_ms) * 1000.0;
         CostBreakdown {
-            gateway: if self.through_gateway { HTTP_API_REQUESTS } else { 0.0 },
-            requests: LAMBDA_REQUESTS,
+            gateway: self.gateway * HTTP_API_REQUESTS,
+            requests: self.invocations * LAMBDA_REQUESTS,
             compute: gb_seconds * LAMBDA_GB_SECOND,
             writes: self.write_units * WRITE_UNITS,
             reads: self.read_units * READ_UNITS,
             secrets: (self.secrets + COLD_SHARE * self.secrets_at_start) * SECRETS_CALLS,
             // For a million events, bytes become MB.
-            logs: (self.log_bytes + PLATFORM_LOG_BYTES) / 1000.0 * LOGS_GB,
+            logs: self.log_bytes / 1000.0 * LOGS_GB,
         }
     }
 }
 
 impl CostBreakdown {
-    pub(crate) fn total_cost(&self) -> f64 {
+    /// The sum.
+    pub fn total_cost(&self) -> f64 {
         self.gateway + self.requests + self.compute + self.writes + self.reads + self.secrets + self.logs
     }
 
-    pub(crate) fn add_costs(&self, other: &Self) -> Self {
+    /// The sums of the parts of two bills.
+    #[must_use]
+    pub fn add_costs(&self, other: &Self) -> Self {
         Self {
             gateway: self.gateway + other.gateway,
             requests: self.requests + other.requests,
@@ -122,16 +190,17 @@ mod tests {
 
     const DELIVERY: EventLoad = EventLoad {
         memory_mb: 128.0,
+        invocations: 1.0,
         cpu_ms: 0.5,
         dynamo: 1.0,
         write_units: 2.0,
         read_units: 0.0,
         secrets: 0.0,
         provider: 0.0,
-        log_bytes: 300.0,
+        log_bytes: 1000.0,
         init_ms: 5.0,
         secrets_at_start: 4.0,
-        through_gateway: true,
+        gateway: 1.0,
     };
 
     #[track_caller]
@@ -155,5 +224,19 @@ mod tests {
         assert_close(bill.logs, 0.5);
         assert_close(bill.total_cost(), 1.0 + 0.2 + bill.compute + 1.25 + 0.4 + 0.5);
         assert_close(bill.add_costs(&bill).total_cost(), 2.0 * bill.total_cost());
+    }
+
+    #[test]
+    fn an_idle_month_is_its_rents_and_its_minutes() {
+        let month = idle_month(5.0, 10.0, 1.0, &DELIVERY);
+        assert_close(month.secrets + month.alarms + month.metrics, 2.0 + 1.0 + 0.3);
+        assert_close(month.minutes, DELIVERY.compute_cost().total_cost() * 0.04383);
+        assert_close(month.total(), 3.3 + month.minutes);
+    }
+
+    #[test]
+    fn lambda_logs_successful_invocations_at_info_only() {
+        assert_close(platform_log_bytes("LoggingConfig: { SystemLogLevel: INFO }"), 700.0);
+        assert_close(platform_log_bytes("LoggingConfig: { SystemLogLevel: WARN }"), 0.0);
     }
 }

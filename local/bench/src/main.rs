@@ -11,7 +11,6 @@
 //! Functions use plain HTTP to fakes on this machine, so TLS is not in these figures.
 
 mod bench_run;
-mod cost;
 mod deliveries;
 mod end_to_end;
 mod function_build;

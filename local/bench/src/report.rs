@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use tellonce_bench::cost::{self, CostBreakdown, EventLoad};
+
 use crate::{
     bench_run::BenchRun,
-    cost::{self, CostBreakdown, EventLoad},
     end_to_end::EndToEndTimes,
     growth::SweepResult,
     instructions::InstructionCounts,
@@ -281,18 +282,20 @@ pub(crate) fn render_growth(sweeps: &[SweepResult]) -> String {
 fn build_load(bench_run: &BenchRun, job: BenchJob, figures: &JobFigures) -> EventLoad {
     let usage = &figures.warm_usage;
     let function = bench_run.stack.template().functions.iter().find(|function| function.name == job.function_name());
+    let template = std::fs::read_to_string(bench_run.stack.root().join("template.yaml")).unwrap_or_default();
     EventLoad {
         memory_mb: function.map_or(128.0, |function| f64::from(function.memory_mb)),
+        invocations: 1.0,
         cpu_ms: median(&figures.cpu_ms),
         dynamo: usage.per_event(u64_to_f64(usage.dynamo_requests())),
         write_units: usage.per_event(usage.write_units),
         read_units: usage.per_event(usage.read_units),
         secrets: usage.per_event(u64_to_f64(usage.secret_requests)),
         provider: usage.per_event(u64_to_f64(usage.health_requests + usage.sends)),
-        log_bytes: figures.log_bytes_per_event(),
+        log_bytes: figures.log_bytes_per_event() + cost::platform_log_bytes(&template),
         init_ms: median(&figures.init_ms),
         secrets_at_start: figures.first_usage.per_event(u64_to_f64(figures.first_usage.secret_requests)),
-        through_gateway: job.function_name() == RECEIVER,
+        gateway: if job.function_name() == RECEIVER { 1.0 } else { 0.0 },
     }
 }
 
@@ -334,7 +337,7 @@ fn render_assumptions(bench_run: &BenchRun) -> String {
          per million write units, {} per million read units; HTTP API {} per million; Secrets Manager {} per million calls, \
          {} per secret and month; logs {} per GB); {} MB, of which {} make a processor, for every event (Lambda allows \
          short bursts, so its bill is lower); {:.0} % cold; in the cloud {} ms for a request to DynamoDB, {} ms to Secrets \
-         Manager, {} ms to the provider, one after the other; {} bytes of Lambda's own log lines per event.\n",
+         Manager, {} ms to the provider, one after the other; {} bytes of Lambda's own log lines per event, where the template has `SystemLogLevel: INFO`.\n",
         cost::LAMBDA_GB_SECOND,
         cost::LAMBDA_REQUESTS,
         cost::WRITE_UNITS,

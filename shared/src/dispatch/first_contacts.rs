@@ -4,38 +4,11 @@
 //! Strangers can fill in public forms and book appointments with any number. A line that writes to
 //! many people who do not know it is reported and blocked, and then no customer gets a message.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, PoisonError},
-};
-
 use super::{DispatchError, Dispatcher, LineOpening, LineUnavailable};
 use crate::{
     contact::Phone,
     telemetry::{self, Metric},
 };
-
-/// The most contacts in memory.
-const MAX_KNOWN_CONTACTS: usize = 10_000;
-
-/// The contacts that this process knows not to be new, by their subjects. A contact never becomes
-/// new again while a process lives, so their rows need no further read.
-#[derive(Debug, Default)]
-pub(super) struct KnownContacts(Mutex<HashSet<String>>);
-
-impl KnownContacts {
-    fn contains(&self, contact: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(contact)
-    }
-
-    fn add(&self, contact: String) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_KNOWN_CONTACTS {
-            known.clear();
-        }
-        known.insert(contact);
-    }
-}
 
 impl Dispatcher {
     /// Counts a first contact before its message is submitted. A message above the line's limit is

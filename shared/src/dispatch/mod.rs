@@ -34,6 +34,7 @@ mod driver;
 mod first_contacts;
 mod greetings;
 mod invocation;
+mod known_contacts;
 mod line_access;
 mod line_tools;
 #[cfg(test)]
@@ -57,7 +58,7 @@ use crate::{
     secret::SecretStore,
     telemetry::{self, Measurement, Metric},
 };
-use first_contacts::KnownContacts;
+use known_contacts::KnownContacts;
 use line_access::LineAccess;
 use line_tools::{HealthCache, LineTools};
 

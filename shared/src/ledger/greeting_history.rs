@@ -159,7 +159,10 @@ mod tests {
         assert!(from_item(&Item::new()).is_err());
         let newer = Item::from([
             ("tomorrow".to_owned(), Value::N("1".into())),
-            ("greetings".to_owned(), Value::S(r#"[{"form":"contact","lead":"lead:1","at":"2026-11-19T10:00:00Z","by":"x"}]"#.into())),
+            (
+                "greetings".to_owned(),
+                Value::S(r#"[{"form":"contact","lead":"lead:1","at":"2026-11-19T10:00:00Z","by":"x"}]"#.into()),
+            ),
         ]);
         let item: Item = item.into_iter().chain(newer.clone()).collect();
         let mut history = from_item(&item).unwrap();

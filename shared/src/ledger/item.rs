@@ -167,16 +167,20 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.flag("deleted", row.delivery_status.deleted);
     item.optional_time("delivery_status_at", row.delivery_status_at);
     item.text("delivery", row.delivery.as_str());
-    item.optional_text("name", row.context.name.as_deref());
-    item.optional_text("locale", row.context.locale.as_deref());
-    item.optional_text("order_number", row.context.order_number.as_deref());
-    item.texts("values", row.context.values.iter());
+    write_context(&mut item, &row.context);
     item.time("created_at", row.created_at);
     item.time("updated_at", row.updated_at);
     item.optional_text("contact", contact);
     item.number("ttl", ttl);
     row.unknown_attributes.add_to(&mut item);
     item.into_item()
+}
+
+fn write_context(item: &mut ItemWriter, context: &MessageContext) {
+    item.optional_text("name", context.name.as_deref());
+    item.optional_text("locale", context.locale.as_deref());
+    item.optional_text("order_number", context.order_number.as_deref());
+    item.texts("values", context.values.iter());
 }
 
 /// The row of an item.
@@ -187,23 +191,22 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         IdempotencyKey::from_parts(item.owned("subject").unwrap_or_default(), item.owned("stage").unwrap_or_default());
     let missing = |attribute: &'static str| LedgerItemError::new(key.to_string(), attribute);
     let unknown_word = |attribute: &'static str| LedgerItemError::of_word(key.to_string(), attribute, item);
-    let small = |name: &'static str| item.number(name).ok_or(missing(name));
     let time = |name: &'static str| item.time(name).ok_or(missing(name));
-    let payload = match (item.text("route"), item.owned("request")) {
-        (Some(route), Some(body)) => {
+    let payload = match item.text("route").zip(item.owned("request")) {
+        Some((route, body)) => {
             Some(Payload { route: SendRoute::from_path(route).ok_or_else(|| unknown_word("route"))?, body })
         }
-        _ => None,
+        None => None,
+    };
+    let to = item.text("to").map(Phone::from_e164).transpose().map_err(|_| missing("to"))?;
+    let reached = match item.text("delivery_status") {
+        Some(word) => Some(DeliveryProgress::from_name(word).ok_or_else(|| unknown_word("delivery_status"))?),
+        None => None,
     };
     Ok(LedgerRow {
         state: item.text("state").and_then(MessageState::from_name).ok_or_else(|| unknown_word("state"))?,
         version: item.number("version").ok_or(missing("version"))?,
-        precedence: Precedence {
-            rank: small("rank")?,
-            supersedes: small("supersedes")?,
-            parcel: item.owned("parcel"),
-            latest_only: item.flag("latest_only"),
-        },
+        precedence: read_precedence(item).map_err(missing)?,
         instance: item.owned("instance"),
         generation: item.number("generation"),
         zone: item.owned("zone"),
@@ -212,13 +215,10 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         released_at: item.time("released_at"),
         occurred_at: time("occurred_at")?,
         line: item.owned("line").ok_or(missing("line"))?,
-        to: match item.text("to") {
-            Some(phone) => Some(Phone::from_e164(phone).map_err(|_| missing("to"))?),
-            None => None,
-        },
+        to,
         payload,
         useful_until: time("useful_until")?,
-        priority: small("priority")?,
+        priority: item.number("priority").ok_or(missing("priority"))?,
         ignores_quiet_hours: item.flag("ignores_quiet_hours"),
         owner: item.owned("owner").map(ClaimOwner),
         lease_until: item.time("lease_until"),
@@ -230,16 +230,7 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         accepted_at: item.time("accepted_at"),
         message_id: item.owned("message_id"),
         conversation_id: item.owned("conversation_id"),
-        delivery_status: DeliveryStatus {
-            reached: match item.text("delivery_status") {
-                Some(word) => {
-                    Some(DeliveryProgress::from_name(word).ok_or_else(|| unknown_word("delivery_status"))?)
-                }
-                None => None,
-            },
-            failed: item.flag("failed"),
-            deleted: item.flag("deleted"),
-        },
+        delivery_status: DeliveryStatus { reached, failed: item.flag("failed"), deleted: item.flag("deleted") },
         delivery_status_at: item.time("delivery_status_at"),
         delivery: item.owned("delivery").unwrap_or_default(),
         context: read_context(item),
@@ -247,6 +238,16 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         updated_at: time("updated_at")?,
         unknown_attributes,
         key,
+    })
+}
+
+/// The precedence of a row, or the attribute that is not usable.
+fn read_precedence(item: ItemReader<'_>) -> Result<Precedence, &'static str> {
+    Ok(Precedence {
+        rank: item.number("rank").ok_or("rank")?,
+        supersedes: item.number("supersedes").ok_or("supersedes")?,
+        parcel: item.owned("parcel"),
+        latest_only: item.flag("latest_only"),
     })
 }
 

@@ -169,9 +169,7 @@ impl QueueLeases {
         };
         let mut update = self
             .update_row(queue, owner, now)
-            .update_expression(format!(
-                "SET next_call_at = :next, #ttl = :ttl{set} REMOVE #owner, lease_until{remove}"
-            ))
+            .update_expression(format!("SET next_call_at = :next, #ttl = :ttl{set} REMOVE #owner, lease_until{remove}"))
             .condition_expression("#owner = :owner")
             .expression_attribute_values(":next", time_value(next_call_at));
         if let PauseChange::Pause { until, count, reason } = pause {

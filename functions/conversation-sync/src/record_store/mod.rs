@@ -63,9 +63,9 @@ impl ClassifyFault for RecordStoreError {
         match self {
             // The table will reject the same item next time, too.
             Self::PutFailed(error) if is_validation_error(error) => Fault::Permanent,
-            // The deployment ends, or the newer version returns.
-            Self::NewerVersion(_) => Fault::Transient,
-            Self::GetFailed(_)
+            // Of a newer version: the deployment ends, or that version returns.
+            Self::NewerVersion(_)
+            | Self::GetFailed(_)
             | Self::QueryFailed(_)
             | Self::PutFailed(_)
             | Self::UpdateFailed(_)
@@ -227,29 +227,8 @@ impl RecordStore {
         value: T,
         before: Option<&StoredRecord<T>>,
     ) -> Result<Option<StoredRecord<T>>, RecordStoreError> {
-        let record = match before {
-            None => serde_json::to_string(&value),
-            Some(before) => before.replace_value(&value),
-        };
-        let record = record.map_err(|error| RecordStoreError::of_json(key, &error))?;
         let version = before.map_or(1, |before| before.version + 1);
-        let mut item = ItemWriter::with_capacity(ATTRIBUTES.len());
-        item.text("subject", key.subject.as_str());
-        item.text("stage", key.stage.as_str());
-        item.number(VERSION, version);
-        item.text(RECORD, record);
-        if let Some(at) = value.expires_at() {
-            item.number("ttl", at.as_second());
-        }
-        if let Some((queue, at)) = value.due_in_queue() {
-            item.text("due_queue", queue);
-            item.time("due_at", at);
-        }
-        let before_attributes = before.map(|before| &before.unknown_attributes);
-        if let Some(unknown) = before_attributes {
-            unknown.add_to(&mut item);
-        }
-        let item = item.into_item();
+        let item = build_item(key, &value, version, before)?;
         let mut put = self.db.put_item().table_name(&self.table).set_item(Some(item.clone()));
         put = match before {
             None => put.condition_expression("attribute_not_exists(subject)"),
@@ -266,23 +245,22 @@ impl RecordStore {
             Err(error) => match error.as_service_error() {
                 // The SDK repeats a write whose response was lost. The existing row may be ours.
                 Some(PutItemError::ConditionalCheckFailedException(conflict)) => {
-                    conflict
-                        .item()
-                        .is_some_and(|existing| [VERSION, RECORD].iter().all(|name| existing.get(*name) == item.get(*name)))
+                    conflict.item().is_some_and(|existing| {
+                        [VERSION, RECORD].iter().all(|name| existing.get(*name) == item.get(*name))
+                    })
                 }
                 _ => return Err(RecordStoreError::PutFailed(Box::new(error))),
             },
         };
-        if !written {
-            return Ok(None);
-        }
-        let unknown_attributes = UnknownAttributes::of_item(&item, &ATTRIBUTES);
-        let text = ItemReader(&item).text(RECORD).unwrap_or_default();
-        let unknown_attributes = match before_attributes {
+        let unknown_attributes = || {
+            let unknown = UnknownAttributes::of_item(&item, &ATTRIBUTES);
             // Only a row that had such members can still have them.
-            Some(before) if !before.is_empty() => unknown_attributes.with_document(RECORD, text, &value),
-            _ => unknown_attributes,
+            match before.filter(|before| !before.unknown_attributes.is_empty()) {
+                Some(_) => unknown.with_document(RECORD, ItemReader(&item).text(RECORD).unwrap_or_default(), &value),
+                None => unknown,
+            }
         };
+        let unknown_attributes = if written { unknown_attributes() } else { return Ok(None) };
         Ok(Some(StoredRecord { value, version, unknown_attributes }))
     }
 
@@ -326,6 +304,35 @@ impl RecordStore {
         let parse_key = |item| Some(ItemKey::new(ItemReader(item).text("subject")?, ItemReader(item).text("stage")?));
         Ok(response.items().iter().filter_map(parse_key).collect())
     }
+}
+
+/// The item of a row that replaces `before`, with what another version stored there.
+fn build_item<T: Persisted>(
+    key: &ItemKey,
+    value: &T,
+    version: u64,
+    before: Option<&StoredRecord<T>>,
+) -> Result<Item, RecordStoreError> {
+    let record = match before {
+        None => serde_json::to_string(value),
+        Some(before) => before.replace_value(value),
+    };
+    let mut item = ItemWriter::with_capacity(ATTRIBUTES.len());
+    item.text("subject", key.subject.as_str());
+    item.text("stage", key.stage.as_str());
+    item.number(VERSION, version);
+    item.text(RECORD, record.map_err(|error| RecordStoreError::of_json(key, &error))?);
+    if let Some(at) = value.expires_at() {
+        item.number("ttl", at.as_second());
+    }
+    if let Some((queue, at)) = value.due_in_queue() {
+        item.text("due_queue", queue);
+        item.time("due_at", at);
+    }
+    if let Some(before) = before {
+        before.unknown_attributes.add_to(&mut item);
+    }
+    Ok(item.into_item())
 }
 
 #[cfg(test)]
@@ -376,8 +383,7 @@ mod tests {
         let address = Address { city: "Jaffa".into() };
         let written = stored.replace_value(&Parcel { state: ParcelState::Sent, address }).unwrap();
         let written: serde_json::Value = serde_json::from_str(&written).unwrap();
-        let expected =
-            serde_json::json!({"state": "sent", "address": {"city": "Jaffa", "floor": 2}, "colour": "red"});
+        let expected = serde_json::json!({"state": "sent", "address": {"city": "Jaffa", "floor": 2}, "colour": "red"});
         assert_eq!(written, expected);
         assert!(stored.version == 3 && !stored.unknown_attributes.is_empty());
         for (record, fault) in [
