@@ -20,12 +20,12 @@ use std::{
 };
 
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, http::HttpRequest, retry::RetryConfig,
-    timeout::TimeoutConfig,
+    BehaviorVersion, Credentials, IdentityCache, Region, RuntimeComponents, SharedCredentialsProvider,
+    StalledStreamProtectionConfig, http::HttpRequest, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn},
+    http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn},
     orchestrator::HttpResponse,
     result::ConnectorError,
 };
@@ -241,12 +241,20 @@ impl AwsClients {
             "environment",
         );
         let region = Region::new(required("AWS_REGION")?);
-        let connector = SharedHttpConnector::new(ReqwestConnector(http.clone()));
+        let client = http.clone();
+        let connect = move |settings: &HttpConnectorSettings, _: &RuntimeComponents| {
+            let timeout = settings.read_timeout().unwrap_or(AWS_SEND_TIMEOUT);
+            SharedHttpConnector::new(ReqwestConnector { client: client.clone(), timeout })
+        };
         let common = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(region.clone())
             .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(http_client_fn(move |_, _| connector.clone()))
+            // Credentials of Lambda's variables do not change, so there is nothing to cache.
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(http_client_fn(connect))
+            // All bodies are small and whole: the timeout of the attempt is enough.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .build();
         Ok(Self {
@@ -272,13 +280,13 @@ impl AwsClients {
         Self { timeouts, ..self }
     }
 
-    /// The settings of a client with this number of attempts and these timeouts.
+    /// The settings of a client with this number of attempts and these timeouts. The connector
+    /// applies the timeout of an attempt: each timer of the SDK costs a system call in every
+    /// request.
     fn build_sdk_config(&self, endpoint: Option<&String>, attempts: u32, timeouts: AwsTimeouts) -> SdkConfig {
         let retry = RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(FIRST_PAUSE);
-        let timeout = TimeoutConfig::builder()
-            .operation_attempt_timeout(timeouts.attempt)
-            .operation_timeout(timeouts.operation)
-            .build();
+        let timeout =
+            TimeoutConfig::builder().read_timeout(timeouts.attempt).operation_timeout(timeouts.operation).build();
         let mut config = self.common.to_builder().retry_config(retry).timeout_config(timeout);
         config.set_endpoint_url(endpoint.cloned());
         config.build()
@@ -341,20 +349,25 @@ impl AwsClients {
 
 /// Sends the AWS SDK's requests with `reqwest`: one TLS stack, one set of roots, one pool.
 #[derive(Debug)]
-struct ReqwestConnector(reqwest::Client);
+struct ReqwestConnector {
+    client: reqwest::Client,
+    /// For one attempt: from the connection to the last byte of the response.
+    timeout: Duration,
+}
 
 impl HttpConnector for ReqwestConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.clone();
+        let (client, timeout) = (self.client.clone(), self.timeout);
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
             // All requests have whole bodies, never streams.
             let request = request.map(|body| body.bytes().map(bytes::Bytes::copy_from_slice).unwrap_or_default());
-            let request = reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
-            let response = client.execute(request).await.map_err(to_connector_error)?;
+            let mut request = reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
+            *request.timeout_mut() = Some(timeout);
+            let mut response = client.execute(request).await.map_err(to_connector_error)?;
             let (mut parts, ()) = http::Response::new(()).into_parts();
             parts.status = response.status();
-            parts.headers = response.headers().clone();
+            parts.headers = std::mem::take(response.headers_mut());
             let body =
                 http_body::read_body_up_to(MAX_AWS_RESPONSE_BYTES, response).await.map_err(to_connector_error)?;
             let body = body.ok_or_else(|| ConnectorError::other("the response is too large".into(), None))?;
@@ -393,6 +406,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::error::SdkError;
     use loopback::{FakeApi, http_response};
 
     use super::*;
@@ -456,5 +470,27 @@ mod tests {
         assert_eq!(answer.unwrap_err().raw_response().map(|raw| raw.status().as_u16()), Some(503));
         let (_, answer) = tokio::join!(fake_api.reply_once(&trouble), aws.sns().list_topics().send());
         assert_eq!(answer.unwrap_err().raw_response().map(|raw| raw.status().as_u16()), Some(503));
+    }
+
+    #[tokio::test]
+    async fn an_attempt_without_a_response_ends_after_its_timeout_and_is_repeated() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let aws = aws_with_endpoint("AWS_ENDPOINT_URL", &url);
+        let config = aws.build_sdk_config(Some(&url), 2, Duration::from_millis(50));
+        let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+        let mut connections = Vec::new();
+        let accept_all = async {
+            loop {
+                connections.push(silent.accept().await.unwrap());
+            }
+        };
+        let error = tokio::select! {
+            result = dynamodb.list_tables().send() => result.unwrap_err(),
+            () = accept_all => unreachable!(),
+        };
+        let is_timeout = matches!(&error, SdkError::DispatchFailure(failure) if failure.is_timeout());
+        assert!(is_timeout, "{error:?}");
+        assert_eq!(connections.len(), 2);
     }
 }
