@@ -2,8 +2,8 @@
 //! cloud are assumed and printed.
 //!
 //! [`EventLoad`] is one event, or all that a client needs in a minute. [`idle_month`] is the bill
-//! of a client that no customer writes to. A story (`tests/stories/costs.rs`) counts the requests and
-//! compares the tables of `docs/operations.md` with these functions.
+//! of a client that no customer writes to. A story (`tests/stories/costs.rs`) counts the requests
+//! and compares the tables of `docs/operations.md` with these functions.
 //!
 //! Lambda's share follows a simple, cautious model: an event takes its CPU time at the share of a
 //! processor that its memory buys, and waits for its requests one after the other. Lambda gives
