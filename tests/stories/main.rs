@@ -19,6 +19,7 @@ mod console;
 mod conversations;
 mod feeds;
 mod figures;
+mod gauges;
 mod lead_endpoint;
 mod leads;
 mod line_contents;

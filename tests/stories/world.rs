@@ -181,7 +181,7 @@ text = { en = "Today at {{ time }}.", he = "היום בשעה {{ time }}." }
 "#;
 
 /// One form for each way of verification, each with its own `id_scope`.
-const FORM_SETTINGS: [(&str, &str); 9] = [
+pub(crate) const FORM_SETTINGS: [(&str, &str); 9] = [
     ("typeform", "kind = \"typeform\"\nconsent = { field = \"consent\" }"),
     (
         "google",
@@ -417,6 +417,14 @@ impl World {
         self.settle().await;
     }
 
+    /// The last line in which a function wrote this gauge, if it did so within the last minute.
+    pub(crate) fn read_gauge(&self, function: &str, gauge: &str) -> Option<Value> {
+        let from = self.now().as_millisecond() - 60_000;
+        let lines = self.stack.log_lines(function).into_iter().filter(|line| line.text.contains("\"_aws\""));
+        let written = lines.filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
+        written.filter(|line| line.get(gauge).is_some() && line["_aws"]["Timestamp"].as_i64() >= Some(from)).last()
+    }
+
     /// The texts on a customer's phone, in order of arrival.
     pub(crate) fn texts_on_phone(&self, phone: &str) -> Vec<String> {
         self.stack.provider().phone_messages(phone).into_iter().map(|message| message.body).collect()
@@ -441,7 +449,8 @@ impl World {
     /// All message rows of the ledger, by idempotency key.
     pub(crate) fn message_rows(&self) -> BTreeMap<String, Value> {
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let other_kinds = ["line:", "message:", "conversation:", "crm:", "target:", "contact:", "pseudonym-key"];
+        let other_kinds =
+            ["line:", "message:", "conversation:", "crm:", "target:", "contact:", "pseudonym-key", "queues"];
         let is_other_kind = |row: &Value| other_kinds.iter().any(|kind| text(row, "subject").starts_with(kind));
         let rows = self.table_items("Ledger").into_iter().filter(|row| !is_other_kind(row));
         rows.map(|row| (format!("{}:{}", text(&row, "subject"), text(&row, "stage")), row)).collect()

@@ -23,7 +23,12 @@ impl ReminderScheduler {
             clock: &self.dispatcher.clock,
             base_urls: &self.feed_base_urls,
         };
-        poller.poll_feeds(only, deadline, async |report| self.apply_report(&report).await.map(drop)).await
+        let summary =
+            poller.poll_feeds(only, deadline, async |report| self.apply_report(&report).await.map(drop)).await;
+        if only.is_none() {
+            self.write_problems(&summary.problems);
+        }
+        summary
     }
 
     /// Reads a feed because a push reported a change, unless the feed was read after the push.

@@ -7,7 +7,8 @@
 //!    header.
 //! 2. The feed schedule. [`feed`] reads the calendars that post nothing. Changes go into the same
 //!    headers.
-//! 3. The minute schedule. `sweep_flow` processes all lines concurrently. It plans the reminders
+//! 3. The minute schedule. `minute_flow` lists what is due or waits, and writes the gauges of
+//!    `waiting`. `sweep_flow` processes all lines concurrently. It plans the reminders
 //!    that are due from what is known *at that moment*. It sends them together with the messages
 //!    that waited, most useful first, at the line's rate. A sweep of a line ends when nothing is
 //!    due, the line is blocked, or the time is up.
@@ -34,10 +35,12 @@ pub mod booking_parser;
 pub mod feed;
 mod feed_flow;
 pub mod lookup;
+mod minute_flow;
 pub mod plan;
 mod report_flow;
 mod senders;
 mod sweep_flow;
+mod waiting;
 
 #[cfg(test)]
 mod random_histories;
@@ -67,7 +70,7 @@ use tellonce_core::{
 
 use feed::PollSummary;
 use lookup::BookingLookupClient;
-use sweep_flow::SweepFlow;
+use waiting::WaitAlarm;
 
 pub use booking_flow::BookingError;
 pub use sweep_flow::SweepSummary;
@@ -91,6 +94,10 @@ pub struct ReminderScheduler {
     pub(crate) feed_base_urls: BaseUrls,
     /// When a push last made this process poll a feed, by calendar.
     pub(crate) feeds_polled_at: Mutex<BTreeMap<String, Timestamp>>,
+    /// Which alarm this process raised for a line on which messages wait.
+    pub(crate) raised_alarms: Mutex<BTreeMap<String, WaitAlarm>>,
+    /// Since when this process cannot read the queue of a line.
+    pub(crate) unread_since: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 /// The event of an invocation.
@@ -143,7 +150,6 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         let deadline = Deadline::from_system_time(event.context.deadline());
         let now = scheduler.dispatcher.clock.now();
         let invocation = Invocation::for_sweep(&event.context.request_id, deadline, now);
-        let sweep = SweepFlow { dispatcher: &scheduler.dispatcher };
         // Boxed, because each of these futures is already deep for the compiler to lay out.
         Ok::<_, lambda_runtime::Error>(match WakeEvent::from_payload(event.payload.get())? {
             WakeEvent::Bookings(batch) => {
@@ -153,7 +159,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
                 let summary = Box::pin(scheduler.poll_feeds(None, deadline)).await;
                 SchedulerResponse::Feeds(summary)
             }
-            WakeEvent::Minute => SchedulerResponse::Minute(Box::pin(sweep.sweep_all_lines(&invocation)).await?),
+            WakeEvent::Minute => SchedulerResponse::Minute(Box::pin(scheduler.run_minute(&invocation)).await?),
         })
     }))
     .await
@@ -182,6 +188,8 @@ impl ReminderScheduler {
             http,
             feed_base_urls,
             feeds_polled_at: Mutex::default(),
+            raised_alarms: Mutex::default(),
+            unread_since: Mutex::default(),
         })
     }
 
