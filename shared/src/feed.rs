@@ -117,8 +117,10 @@ pub struct FeedSnapshot {
     pub accept_next_read: bool,
     /// How many reads in a row failed.
     pub failures: u32,
-    /// Since when reads fail.
+    /// Since when reads fail, or end the function.
     pub failing_since: Option<Timestamp>,
+    /// Since when new appointments wait, because a day has too many.
+    pub postponing_since: Option<Timestamp>,
     /// What failed, for people. Holds no content of the feed and no address.
     pub problem: Option<String>,
     /// When a read last began ([`FeedStore::mark_read`]).
@@ -232,7 +234,10 @@ impl FeedStore {
     /// Records that a read begins, before anything of the feed is in memory: a feed that ends the
     /// function must not be the first again. `problem` describes an earlier read without a result.
     pub async fn mark_read(&self, calendar: &str, now: Timestamp, problem: Option<&str>) -> Result<(), FeedStoreError> {
-        let set_problem = if problem.is_some() { ", problem = :problem" } else { "" };
+        let set_problem = match problem {
+            Some(_) => ", problem = :problem, failing_since = if_not_exists(failing_since, :now)",
+            None => "",
+        };
         let update = self
             .update_row(calendar)
             .update_expression(format!("SET tried_at = :now{set_problem} ADD unfinished_reads :one"))
@@ -314,7 +319,7 @@ impl FeedStore {
 const FEED_STAGE: &str = "state";
 
 /// The attributes that a write sets or removes.
-const ATTRIBUTES: [&str; 14] = [
+const ATTRIBUTES: [&str; 15] = [
     "version",
     "occurrences",
     "etag",
@@ -325,6 +330,7 @@ const ATTRIBUTES: [&str; 14] = [
     "suspect_since",
     "failures",
     "failing_since",
+    "postponing_since",
     "problem",
     "new_since",
     "new_count",
@@ -373,6 +379,7 @@ impl FeedSnapshot {
             item.number("failures", self.failures);
         }
         item.optional_time("failing_since", self.failing_since);
+        item.optional_time("postponing_since", self.postponing_since);
         item.optional_text("problem", self.problem.as_deref());
         item.optional_time("new_since", self.new_since);
         if self.new_count > 0 {
@@ -402,6 +409,7 @@ impl FeedSnapshot {
             accept_next_read,
             failures: read_intact(item, "failures", ItemReader::number)?.unwrap_or(0),
             failing_since: time("failing_since")?,
+            postponing_since: time("postponing_since")?,
             problem: item.owned("problem"),
             tried_at: time("tried_at")?,
             unfinished_reads: read_intact(item, "unfinished_reads", ItemReader::number)?.unwrap_or(0),
@@ -463,7 +471,7 @@ mod tests {
         fn a_snapshot_reads_back_as_it_was_written(
             occurrences in prop::collection::btree_map(".{0,40}", (0i64..4_000_000_000, any::<(Option<u64>, Option<u64>, Option<String>)>(), any::<bool>()), 0..30),
             texts in prop::collection::vec(prop::option::of("[ -~]{1,40}"), 3),
-            times in prop::collection::vec(prop::option::of(0i64..4_000_000_000), 5),
+            times in prop::collection::vec(prop::option::of(0i64..4_000_000_000), 6),
             address in any::<Option<u64>>(),
             (failures, new_count) in any::<(u32, u32)>(),
         ) {
@@ -485,6 +493,7 @@ mod tests {
                 accept_next_read: false,
                 failures,
                 failing_since: times[3].map(at_second),
+                postponing_since: times[5].map(at_second),
                 problem: texts[2].clone(),
                 tried_at: None,
                 unfinished_reads: 0,

@@ -7,7 +7,7 @@
 //! that the client uses. The inbox's stream passes it on like a delivery, and the function that
 //! reads the inbox writes a receipt. The clock of conversation-sync and the feed poll write
 //! receipts of their own when they have done their work. Every minute reminder-scheduler reads all
-//! receipts and publishes the gauge [`OLDEST_HEARTBEAT`].
+//! receipts and publishes the gauge [`Gauge::OldestHeartbeatSeconds`].
 //!
 //! The ledger holds all of it under the subject [`HEARTBEAT_SUBJECT`]: one row for each path, and
 //! the row [`SENT_STAGE`] with the time of the last heartbeats and since when each path is expected
@@ -31,13 +31,14 @@ use aws_sdk_dynamodb::{
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::{
     attributes::{Item, ItemReader, ItemWriter, NumberAttribute, TextAttribute, text_value, time_value},
     client_config::{CalendarKind, ClientConfig},
     clock::from_millis,
     fault::{ClassifyFault, Fault, error_chain},
-    telemetry,
+    telemetry::{self, Gauge},
 };
 
 /// The id of the heartbeat in each inbox. The role of reminder-scheduler may write no other item.
@@ -46,9 +47,6 @@ pub const HEARTBEAT_ID: &str = "heartbeat";
 pub const HEARTBEAT_SUBJECT: &str = "heartbeat";
 /// The stage of the row that says when heartbeats were last sent.
 const SENT_STAGE: &str = "sent";
-/// The gauge, in seconds: the age of the oldest heartbeat. It is published every minute, so that
-/// its absence means that the minute does not run.
-pub const OLDEST_HEARTBEAT: &str = "oldest_heartbeat_seconds";
 /// The least time between two heartbeats. It is half a minute less than five minutes, because a
 /// minute of a schedule is not exactly as long as the one before.
 const MIN_INTERVAL: SignedDuration = SignedDuration::from_secs(270);
@@ -235,7 +233,8 @@ impl HeartbeatMonitor {
         let log = self.read_log().await?;
         let oldest = log.find_oldest(&used, now);
         let (seconds, path) = oldest.map_or((0, ""), |(path, age)| (age.as_secs(), path.name()));
-        telemetry::write_gauge(&config.client, OLDEST_HEARTBEAT, &[], seconds, &[("heartbeat", path)], now);
+        let path = [("heartbeat", json!(path))];
+        telemetry::write_gauge(&config.client, Gauge::OldestHeartbeatSeconds, seconds, &path, now);
         if !is_due(log.sent_at, now) {
             return Ok(());
         }

@@ -4,13 +4,16 @@
 //! namespace [`NAMESPACE`] with the dimension `Client`. They need no request and no agent.
 //! Source: docs.aws.amazon.com, "Specification: Embedded metric format".
 //!
+//! Main types: a [`Metric`] is an event that is counted; a [`Gauge`] is a state that lasts, written
+//! once a minute while it lasts; a [`Measurement`] is a duration that was measured.
+//!
 //! Promises: logs carry ids and keys, never a body, a token, a phone number, a name or an address.
 //! The types that hold such values mask themselves.
 
 use std::{fmt, io::Write};
 
-use jiff::Timestamp;
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
@@ -23,73 +26,138 @@ use crate::clock::Clock;
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "tellonce";
 
-/// A counter. `docs/operations.md` lists all of them.
+/// The metric of all events that a person should look at. Its property `reason` says which.
+const ATTENTION: &str = "attention";
+
+/// An event that is counted. `docs/operations.md` lists all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// The provider accepted a message.
     MessagesAccepted,
     /// A message waits until a time.
     MessagesHeld,
+    /// A message's outcome is unknown.
+    MessagesUnknown,
     /// A message is no longer useful.
     MessagesExpired,
     /// A person must find out whether a message arrived.
     MessagesNeedingHuman,
-    /// A message's outcome is unknown.
-    MessagesUnknown,
     /// The provider refused a message for good.
     SendRefused,
-    /// A line could not send.
-    LineUnsendable,
-    /// A line's token was refused.
-    LineUnauthorized,
     /// A payload differs from the one stored under the same key.
     PayloadConflict,
     /// A delivery was verified and could not be parsed.
     DeliveriesQuarantined,
     /// A reminder was due, and its text could not be made.
     RemindersIncomplete,
-    /// A feed changed in a way too unlikely to act on.
-    FeedSuspect,
-    /// A feed could not be fetched or read.
-    FeedUnreadable,
-    /// A lead waits for an operator because its form had too many, or a message waits for the next
-    /// day because its line wrote to too many new people.
-    LeadsHeld,
     /// A lead that was greeted before submitted again, and the client handles repeats in person.
     LeadsEscalated,
     /// A message that was accepted could not be delivered.
     MessagesFailed,
-    /// A CRM or a target refused the credential.
-    DestinationUnauthorized,
-    /// A CRM or a target is unavailable. Its tasks wait.
-    DestinationUnavailable,
     /// A CRM or a target refused a task for good.
     TasksRefused,
 }
 
+/// How an event is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MetricKind {
+    /// In a metric of its own, for the dashboard.
+    Counter(&'static str),
+    /// In [`ATTENTION`], with this reason: a person should look.
+    Attention(&'static str),
+}
+
 impl Metric {
+    const fn kind(self) -> MetricKind {
+        match self {
+            Self::MessagesAccepted => MetricKind::Counter("messages_accepted"),
+            Self::MessagesHeld => MetricKind::Counter("messages_held"),
+            Self::MessagesUnknown => MetricKind::Counter("messages_unknown"),
+            Self::MessagesExpired => MetricKind::Attention("expired"),
+            Self::MessagesNeedingHuman => MetricKind::Attention("needs-human"),
+            Self::SendRefused => MetricKind::Attention("refused"),
+            Self::PayloadConflict => MetricKind::Attention("conflict"),
+            Self::DeliveriesQuarantined => MetricKind::Attention("quarantined"),
+            Self::RemindersIncomplete => MetricKind::Attention("incomplete"),
+            Self::LeadsEscalated => MetricKind::Attention("lead-escalated"),
+            Self::MessagesFailed => MetricKind::Attention("failed"),
+            Self::TasksRefused => MetricKind::Attention("task-refused"),
+        }
+    }
+}
+
+/// A state that lasts. It is written once a minute while it lasts, and is absent otherwise:
+/// `CloudWatch` charges for a metric in each hour in which it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gauge {
+    /// How long the oldest message has waited since it should have gone, outside of quiet hours.
+    OldestDueSeconds,
+    /// The same for a line on which a first touch waits and no other message is as late.
+    OldestFirstTouchSeconds,
+    /// How long the oldest task of the client's CRMs or targets has waited.
+    OldestTaskSeconds(DestinationKind),
+    /// The age of the oldest heartbeat. The one gauge that is always written: if it is missing, the
+    /// minute itself does not run.
+    OldestHeartbeatSeconds,
+    /// States that only a person can end, and that no waiting message shows.
+    OpenProblems,
+}
+
+/// The kind of a destination: the dimension `Kind` of a gauge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DestinationKind {
+    /// A CRM.
+    Crm,
+    /// A target of alerts.
+    Target,
+}
+
+impl Gauge {
+    /// A wait that is shorter is usual: the sweep and the queue worker run once a minute.
+    pub const USUAL_WAIT: SignedDuration = SignedDuration::from_mins(2);
+
     /// The name in CloudWatch.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::MessagesAccepted => "messages_accepted",
-            Self::MessagesHeld => "messages_held",
-            Self::MessagesExpired => "messages_expired",
-            Self::MessagesNeedingHuman => "messages_needing_human",
-            Self::MessagesUnknown => "messages_unknown",
-            Self::SendRefused => "send_refused",
-            Self::LineUnsendable => "line_unsendable",
-            Self::LineUnauthorized => "line_unauthorized",
-            Self::PayloadConflict => "payload_conflict",
-            Self::DeliveriesQuarantined => "deliveries_quarantined",
-            Self::RemindersIncomplete => "reminders_incomplete",
-            Self::FeedSuspect => "feed_suspect",
-            Self::FeedUnreadable => "feed_unreadable",
-            Self::LeadsHeld => "leads_held",
-            Self::LeadsEscalated => "leads_escalated",
-            Self::MessagesFailed => "messages_failed",
-            Self::DestinationUnauthorized => "destination_unauthorized",
-            Self::DestinationUnavailable => "destination_unavailable",
-            Self::TasksRefused => "tasks_refused",
+            Self::OldestDueSeconds => "oldest_due_seconds",
+            Self::OldestFirstTouchSeconds => "oldest_first_touch_seconds",
+            Self::OldestTaskSeconds(_) => "oldest_task_seconds",
+            Self::OldestHeartbeatSeconds => "oldest_heartbeat_seconds",
+            Self::OpenProblems => "open_problems",
+        }
+    }
+
+    /// The unit, as CloudWatch calls it.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::OldestDueSeconds
+            | Self::OldestFirstTouchSeconds
+            | Self::OldestTaskSeconds(_)
+            | Self::OldestHeartbeatSeconds => "Seconds",
+            Self::OpenProblems => "Count",
+        }
+    }
+
+    const fn destination_kind(self) -> Option<DestinationKind> {
+        match self {
+            Self::OldestTaskSeconds(kind) => Some(kind),
+            Self::OldestDueSeconds
+            | Self::OldestFirstTouchSeconds
+            | Self::OldestHeartbeatSeconds
+            | Self::OpenProblems => None,
+        }
+    }
+}
+
+impl DestinationKind {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::Crm, Self::Target];
+
+    /// The value of the dimension `Kind`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Crm => "crm",
+            Self::Target => "target",
         }
     }
 }
@@ -170,67 +238,64 @@ pub fn start_logging() {
     }
 }
 
-/// Adds one to a counter of a client.
+/// Counts an event of a client.
 pub fn count_metric(client: &str, metric: Metric, now: Timestamp) {
-    write_metric(client, metric.name(), "Count", &json!(1), now);
+    let (name, reason) = match metric.kind() {
+        MetricKind::Counter(name) => (name, None),
+        MetricKind::Attention(reason) => (ATTENTION, Some(reason)),
+    };
+    let properties = reason.map(|reason| ("reason".to_owned(), json!(reason))).into_iter().collect();
+    write_line(&metric_line(client, None, (name, "Count"), &json!(1), properties, now));
 }
 
 /// Records a measured value of a client.
 pub fn record_measurement(client: &str, measure: Measurement, value: f64, now: Timestamp) {
-    write_metric(client, measure.name(), measure.unit(), &json!(value), now);
+    write_line(&metric_line(client, None, (measure.name(), measure.unit()), &json!(value), Map::new(), now));
 }
 
-/// Publishes a gauge of a client: a value that describes the minute of `now`. The unit follows from
-/// the name: seconds if it ends in `_seconds`, else a count. `properties` are in the log line only.
-pub fn write_gauge(
+/// Writes the value of a gauge. `properties` explain the value, and hold no personal data. They are
+/// in the log line only.
+pub fn write_gauge(client: &str, gauge: Gauge, value: i64, properties: &[(&str, Value)], now: Timestamp) {
+    let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let metric = (gauge.name(), gauge.unit());
+    write_line(&metric_line(client, gauge.destination_kind(), metric, &json!(value), properties, now));
+}
+
+/// The line of one metric: its name and unit, its value, and members that are no metrics.
+fn metric_line(
     client: &str,
-    name: &str,
-    dimensions: &[(&str, &str)],
-    value: i64,
-    properties: &[(&str, &str)],
+    kind: Option<DestinationKind>,
+    (name, unit): (&str, &str),
+    value: &Value,
+    properties: Map<String, Value>,
     now: Timestamp,
-) {
-    let dimension_names: Vec<&str> =
-        std::iter::once("Client").chain(dimensions.iter().map(|(name, _)| *name)).collect();
-    let unit = if name.ends_with("_seconds") { "Seconds" } else { "Count" };
-    let mut line = build_metric_line(client, &dimension_names, name, unit, &json!(value), now);
-    for (name, value) in dimensions.iter().chain(properties) {
-        line[*name] = json!(value);
+) -> Value {
+    let mut line = properties;
+    let mut dimensions = vec!["Client"];
+    line.insert("Client".to_owned(), json!(client));
+    if let Some(kind) = kind {
+        dimensions.push("Kind");
+        line.insert("Kind".to_owned(), json!(kind.name()));
     }
-    write_line(name, &line);
-}
-
-fn write_metric(client: &str, name: &str, unit: &str, value: &serde_json::Value, now: Timestamp) {
-    write_line(name, &build_metric_line(client, &["Client"], name, unit, value, now));
-}
-
-fn build_metric_line(
-    client: &str,
-    dimension_names: &[&str],
-    name: &str,
-    unit: &str,
-    value: &serde_json::Value,
-    now: Timestamp,
-) -> serde_json::Value {
-    json!({
-        "_aws": {
+    line.insert(name.to_owned(), value.clone());
+    line.insert(
+        "_aws".to_owned(),
+        json!({
             "Timestamp": now.as_millisecond(),
             "CloudWatchMetrics": [{
                 "Namespace": NAMESPACE,
-                "Dimensions": [dimension_names],
+                "Dimensions": [dimensions],
                 "Metrics": [{ "Name": name, "Unit": unit }],
             }],
-        },
-        "Client": client,
-        name: value,
-    })
+        }),
+    );
+    Value::Object(line)
 }
 
-fn write_line(name: &str, line: &serde_json::Value) {
-    let mut out = std::io::stdout().lock();
+fn write_line(line: &Value) {
     // A closed standard output must not stop a message.
-    if writeln!(out, "{line}").is_err() {
-        tracing::debug!("could not write metric {name}");
+    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
+        tracing::debug!("could not write a metric");
     }
 }
 
@@ -268,5 +333,29 @@ mod tests {
             write_log_time(&mut text, Timestamp::from_millisecond(millis).unwrap()).unwrap();
             assert_eq!(text, expected);
         }
+    }
+
+    fn line(kind: Option<DestinationKind>, name: &str, unit: &str, property: (&str, Value)) -> Value {
+        let properties = Map::from_iter([(property.0.to_owned(), property.1)]);
+        metric_line("acme", kind, (name, unit), &json!(7), properties, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn a_metric_line_names_its_dimensions_and_keeps_its_reason_out_of_them() {
+        let attention = line(None, ATTENTION, "Count", ("reason", json!("expired")));
+        let expected = json!({
+            "_aws": { "Timestamp": 0, "CloudWatchMetrics": [{
+                "Namespace": "tellonce", "Dimensions": [["Client"]], "Metrics": [{ "Name": "attention", "Unit": "Count" }],
+            }] },
+            "Client": "acme", "attention": 7, "reason": "expired",
+        });
+        assert_eq!(attention, expected);
+        let gauge = Gauge::OldestTaskSeconds(DestinationKind::Crm);
+        let tasks = line(gauge.destination_kind(), gauge.name(), gauge.unit(), ("reasons", json!(["crm:sales: 503"])));
+        assert_eq!(tasks["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Client", "Kind"]]));
+        assert_eq!(
+            (&tasks["Kind"], &tasks["oldest_task_seconds"], &tasks["reasons"][0]),
+            (&json!("crm"), &json!(7), &json!("crm:sales: 503"))
+        );
     }
 }

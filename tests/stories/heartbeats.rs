@@ -4,12 +4,16 @@ use std::{collections::BTreeSet, time::Instant};
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use tellonce_core::heartbeat::{HEARTBEAT_ID, HEARTBEAT_SUBJECT, HeartbeatPath, OLDEST_HEARTBEAT};
+use tellonce_core::{
+    heartbeat::{HEARTBEAT_ID, HEARTBEAT_SUBJECT, HeartbeatPath},
+    telemetry::Gauge,
+};
 
 use crate::world::{World, WorldSetup};
 
 const INBOXES: [&str; 4] = ["StoreInbox", "BookingInbox", "LeadInbox", "LineInbox"];
 const PHONE: &str = "+972545550199";
+const OLDEST: &str = Gauge::OldestHeartbeatSeconds.name();
 
 /// A client with stores, calendars, a feed, forms and a line with events.
 async fn start_world() -> World {
@@ -24,7 +28,7 @@ fn receipt_stages(world: &World) -> BTreeSet<String> {
 
 /// The largest age that was published in the last minutes.
 fn oldest_in(world: &World, minutes: i64) -> f64 {
-    world.metric_values(OLDEST_HEARTBEAT, minutes).into_iter().fold(0.0, f64::max)
+    world.metric_values(OLDEST, minutes).into_iter().fold(0.0, f64::max)
 }
 
 #[tokio::test]
@@ -39,9 +43,9 @@ async fn a_heartbeat_passes_every_inbox_and_leaves_no_trace_of_a_delivery() {
         let [heartbeat] = items.as_slice() else { panic!("{inbox}: {items:?}") };
         assert_eq!((&heartbeat["id"], &heartbeat["outcome"]), (&HEARTBEAT_ID.into(), &Value::Null), "{inbox}");
     }
-    let ages = world.metric_values(OLDEST_HEARTBEAT, 9);
+    let ages = world.metric_values(OLDEST, 9);
     assert!(ages.len() >= 8 && ages.iter().all(|age| (0.0..400.0).contains(age)), "{ages:?}");
-    assert_eq!(world.metric_values("deliveries_quarantined", 20), [0.0; 0]);
+    assert_eq!(world.metric_values("attention", 20), [0.0; 0]);
     assert!(world.messages().is_empty() && world.stack.failures().is_empty());
 }
 
@@ -54,7 +58,7 @@ async fn a_mapping_that_stopped_makes_the_oldest_heartbeat_older_until_it_runs_a
     world.run_minutes(14).await;
     assert!(oldest_in(&world, 1) > 720.0, "{}", oldest_in(&world, 1));
     let lines = world.stack.log_lines("reminder-scheduler");
-    let last = lines.iter().rev().find(|line| line.text.contains(OLDEST_HEARTBEAT)).unwrap();
+    let last = lines.iter().rev().find(|line| line.text.contains(OLDEST)).unwrap();
     assert!(last.text.contains("store-inbox"), "the line names the path: {}", last.text);
     world.stack.set_mapping_enabled("OrderNotifier/Inbox", true).unwrap();
     world.settle().await;

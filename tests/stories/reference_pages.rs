@@ -1,5 +1,6 @@
 //! The pages that operators look things up in list what the code has: codes of outcomes in
-//! docs/operations.md, fields of log lines in docs/logging.md, crates in docs/dependencies.md.
+//! docs/operations.md, alarms and metrics there and in template.yaml, fields of log lines in
+//! docs/logging.md, crates in docs/dependencies.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,11 +13,14 @@ use crate::sources::{code_without_tests, rust_files, workspace_root};
 const SHARED_CODES: [&str; 3] =
     ["shared/src/wording/mod.rs", "shared/src/provider/message.rs", "shared/src/waiting_lookup.rs"];
 
-/// The names in the first column of the tables below a heading, each in backticks.
+/// The names in the first column of the tables below a heading, each in backticks. The tables of
+/// smaller headings below it do not count.
 fn listed_names(page: &str, heading: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(workspace_root().join(page)).unwrap();
-    let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap();
-    let section = section.split("\n## ").next().unwrap();
+    let mark = heading.chars().take_while(|c| *c == '#').count().max(2);
+    let title = heading.trim_start_matches(['#', ' ']);
+    let (_, section) = text.split_once(&format!("\n{} {title}\n", "#".repeat(mark))).unwrap();
+    let section = section.split("\n## ").next().unwrap().split("\n### ").next().unwrap();
     let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
     cells.flat_map(|cell| cell.split(", ")).map(|name| name.trim_matches('`').to_owned()).collect()
 }
@@ -35,6 +39,91 @@ fn the_operations_page_lists_every_code_of_an_outcome() {
     }
     assert!(codes.len() > 40, "{codes:?}");
     assert_eq!(codes, listed_names("docs/operations.md", "Outcomes"));
+}
+
+/// The texts between the quotes of a line that begins with this word.
+fn property<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+    let value = block.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(": "))?;
+    Some(value.trim_start_matches("!Sub ").trim_matches('"'))
+}
+
+/// The properties of each alarm of the template, by its name without the client.
+fn alarms() -> BTreeMap<String, String> {
+    let template = fs::read_to_string(workspace_root().join("template.yaml")).unwrap();
+    let blocks = template.split("    Type: AWS::CloudWatch::Alarm\n").skip(1);
+    let alarms = blocks.map(|block| block.split("\n\n").next().unwrap().to_owned());
+    alarms.map(|alarm| (property(&alarm, "AlarmName").unwrap().replace("tellonce-${Client}-", ""), alarm)).collect()
+}
+
+/// The names that `telemetry` writes: metrics, and the reasons of `attention`.
+fn written_metrics() -> (BTreeSet<String>, BTreeSet<String>) {
+    let code = code_without_tests(&workspace_root().join("shared/src/telemetry.rs"));
+    let names = |before: &str| -> BTreeSet<String> {
+        let found = code.split(before).skip(1).filter_map(|rest| rest.split('"').next());
+        found
+            .filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || "_-".contains(c)))
+            .map(str::to_owned)
+            .collect()
+    };
+    let reasons = names("MetricKind::Attention(\"");
+    let mut metrics = names("MetricKind::Counter(\"");
+    metrics.extend(names("const ATTENTION: &str = \""));
+    for owner in ["Gauge", "Measurement"] {
+        let body = code.split(&format!("impl {owner} {{")).nth(1).unwrap();
+        let body = body.split("fn name(").nth(1).unwrap().split("\n    }\n").next().unwrap();
+        metrics.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
+    }
+    (metrics, reasons)
+}
+
+#[test]
+fn the_operations_page_explains_every_alarm_and_there_are_few() {
+    let alarms = alarms();
+    assert!((8..=12).contains(&alarms.len()), "{:?}", alarms.keys());
+    assert_eq!(alarms.keys().cloned().collect::<BTreeSet<_>>(), listed_names("docs/operations.md", "Alarms"));
+    let page = fs::read_to_string(workspace_root().join("docs/operations.md")).unwrap();
+    for name in alarms.keys() {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
+        let section = row.rsplit_once("](#").unwrap().1.trim_end_matches([')', ' ', '|']);
+        let is_section = |line: &&str| {
+            line.strip_prefix("### ").is_some_and(|title| title.to_lowercase().replace(' ', "-") == section)
+        };
+        let heading = page.lines().find(is_section).unwrap_or_else(|| panic!("{name}: no section {section}"));
+        let steps = page.split_once(&format!("\n{heading}\n")).unwrap().1.split("\n### ").next().unwrap();
+        assert!(steps.contains("```sh"), "{heading} does not say what to type");
+    }
+}
+
+#[test]
+fn alarms_use_metrics_that_the_code_writes_and_every_gauge_has_an_alarm() {
+    let (written, reasons) = written_metrics();
+    let alarms = alarms();
+    let ours = alarms.values().filter(|alarm| property(alarm, "Namespace") == Some("tellonce"));
+    let used: BTreeSet<String> = ours.map(|alarm| property(alarm, "MetricName").unwrap().to_owned()).collect();
+    assert!(used.is_subset(&written), "{used:?} {written:?}");
+    let needs_alarm = |name: &&String| name.starts_with("oldest_") || *name == "open_problems" || *name == "attention";
+    assert_eq!(used, written.iter().filter(needs_alarm).cloned().collect());
+    assert_eq!(written, listed_names("docs/operations.md", "### Metrics"));
+    assert_eq!(reasons, listed_names("docs/operations.md", "### Attention"));
+    let dashboard = fs::read_to_string(workspace_root().join("template.yaml")).unwrap();
+    let dashboard = dashboard.split_once("  Dashboard:\n").unwrap().1;
+    for metric in &written {
+        assert!(dashboard.contains(&format!("\"{metric}\"")), "{metric} is not on the dashboard");
+    }
+    // Each event, gauge and measurement is written somewhere.
+    let telemetry = code_without_tests(&workspace_root().join("shared/src/telemetry.rs"));
+    let files = ["functions", "shared/src"].map(|folder| rust_files(&workspace_root().join(folder)));
+    let code: String = files.iter().flatten().map(|file| code_without_tests(file)).collect();
+    for owner in ["Metric", "Gauge", "Measurement"] {
+        let body = telemetry.split(&format!("pub enum {owner} {{")).nth(1).unwrap().split("\n}\n").next().unwrap();
+        let variants = body.lines().map(str::trim).filter(|line| line.starts_with(char::is_uppercase));
+        for variant in variants.map(|line| line.split(['(', ',']).next().unwrap()) {
+            if variant == "OldestHeartbeatSeconds" {
+                continue; // The module of heartbeats writes it.
+            }
+            assert!(code.contains(&format!("{owner}::{variant}")), "{owner}::{variant} is never written");
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tellonce_fakes::provider::{HealthPreset, SendFault};
 use tellonce_samples::WebhookPost;
 
-use crate::world::{CRM_SECRET, World, WorldSetup};
+use crate::world::{CRM_SECRET, FORM_SETTINGS, World, WorldSetup};
 
 const NOA_PHONE: &str = "+972545550199";
 const ADI_PHONE: &str = "+972525550101";
@@ -423,19 +423,24 @@ async fn a_reminder_costs_three_requests_besides_the_send() {
     world.settle().await;
     world.advance_time(due_at.duration_since(world.now()));
     // The line's health is requested again if it is older than half a minute.
-    counters.reset();
-    world.stack.provider().reset_counters();
-    world.tick().await;
-    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2);
-    let used = counters.snapshot();
-    let requests_of = |operation: &str| -> u64 {
-        used.iter().filter(|((name, _), _)| name == operation).map(|(_, usage)| usage.requests).sum()
+    let requests_of_tick = async || {
+        counters.reset();
+        world.tick().await;
+        let used = counters.snapshot();
+        ["TransactWriteItems", "PutItem", "GetItem", "Query", "UpdateItem"].map(|operation| -> u64 {
+            used.iter().filter(|((name, _), _)| name == operation).map(|(_, usage)| usage.requests).sum()
+        })
     };
-    assert_eq!(requests_of("TransactWriteItems"), 1, "the claim, with the header and the opt-out: {used:?}");
-    assert_eq!(requests_of("PutItem"), 1, "the settlement: {used:?}");
-    assert_eq!(requests_of("GetItem"), 0, "this process knows that the customer is not new: {used:?}");
-    assert_eq!(requests_of("Query"), 2, "due messages and heartbeats, once for the sweep: {used:?}");
-    assert_eq!(requests_of("UpdateItem"), 2, "the line's rate, and its health once for the sweep: {used:?}");
+    let [claims, puts, gets, queries, updates] = requests_of_tick().await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 2);
+    let [_, _, idle_gets, idle_queries, _] = requests_of_tick().await;
+    assert_eq!(claims, 1, "the claim, with the header and the opt-out");
+    assert_eq!(puts, 1, "the settlement");
+    assert_eq!(gets - idle_gets, 1, "whether the customer is new");
+    assert_eq!((queries, idle_queries), (1, 1), "what is due or waits, once for the sweep");
+    assert_eq!(updates, 2, "the line's rate, and its health once for the sweep");
+    let forms = u64::try_from(FORM_SETTINGS.len()).unwrap();
+    assert_eq!(idle_gets, 2 + forms, "the names of lines, the state of the line and of each form");
 }
 
 #[tokio::test]
@@ -557,7 +562,7 @@ async fn an_incomplete_reminder_records_its_reason_in_the_ledger_and_a_metric() 
     let row = &world.message_rows()["appointment:88:3h"];
     assert!(row["reason"].as_str().unwrap().starts_with("value-missing"), "{row}");
     let counted =
-        world.stack.log_lines("reminder-scheduler").iter().any(|line| line.text.contains("\"reminders_incomplete\":1"));
+        world.stack.log_lines("reminder-scheduler").iter().any(|line| line.text.contains("\"reason\":\"incomplete\""));
     assert!(counted, "the metric of the alarm");
     // The next reminder is sent.
     advance_to_hours_before(&world, booking.start, 2).await;

@@ -193,7 +193,7 @@ text = { en = "Today at {{ time }}.", he = "היום בשעה {{ time }}." }
 "#;
 
 /// One form for each way of verification, each with its own `id_scope`.
-const FORM_SETTINGS: [(&str, &str); 9] = [
+pub(crate) const FORM_SETTINGS: [(&str, &str); 9] = [
     ("typeform", "kind = \"typeform\"\nconsent = { field = \"consent\" }"),
     (
         "google",
@@ -472,6 +472,14 @@ impl World {
         self.stack.metrics().values_in(&metric, end - minutes..end)
     }
 
+    /// The last line in which a function wrote this gauge, if it did so within the last minute.
+    pub(crate) fn read_gauge(&self, function: &str, gauge: &str) -> Option<Value> {
+        let from = self.now().as_millisecond() - 60_000;
+        let lines = self.stack.log_lines(function).into_iter().filter(|line| line.text.contains("\"_aws\""));
+        let written = lines.filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
+        written.filter(|line| line.get(gauge).is_some() && line["_aws"]["Timestamp"].as_i64() >= Some(from)).last()
+    }
+
     /// The texts on a customer's phone, in order of arrival.
     pub(crate) fn texts_on_phone(&self, phone: &str) -> Vec<String> {
         self.stack.provider().phone_messages(phone).into_iter().map(|message| message.body).collect()
@@ -523,6 +531,7 @@ impl World {
             "contact:",
             "pseudonym-key",
             "lookup:",
+            "queues",
             HEARTBEAT_SUBJECT,
         ];
         let is_other_kind = |row: &Value| other_kinds.iter().any(|kind| text(row, "subject").starts_with(kind));

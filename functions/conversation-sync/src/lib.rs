@@ -215,8 +215,11 @@ impl ConversationSync {
         }
     }
 
-    /// Checks the records and conversations that are due, then delivers all tasks that are due.
+    /// Reports which tasks wait, checks the records and conversations that are due, then delivers
+    /// all tasks that are due.
     async fn run_scheduled(&self, invocation: &Invocation) -> Result<(), RecordStoreError> {
+        // First, so that it is written even if the rest runs out of time.
+        self.queue_worker.report_waits(&self.dispatcher).await;
         let created = CreatedTasks::default();
         let alerts = self.alert_sender(&created);
         let lid_contacts = self.lid_contacts();

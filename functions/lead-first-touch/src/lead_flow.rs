@@ -262,7 +262,6 @@ impl LeadFirstTouch {
                         "held the leads of form {name}: more than {leads} leads in {within:#}; release or drop them"
                     );
                 }
-                telemetry::count_metric(client, Metric::LeadsHeld, now);
                 return Ok(Some(LeadOutcome::HeldForReview));
             }
         }

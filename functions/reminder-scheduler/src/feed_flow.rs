@@ -25,7 +25,12 @@ impl ReminderScheduler {
             // Bookings wait behind a push. A feed that takes longer is read on its schedule.
             fetch_time: if only.is_some() { MAX_LOOKUP_TIME } else { FETCH_TIMEOUT },
         };
-        poller.poll_feeds(only, deadline, async |report| self.apply_report(&report).await.map(drop)).await
+        let summary =
+            poller.poll_feeds(only, deadline, async |report| self.apply_report(&report).await.map(drop)).await;
+        if only.is_none() {
+            self.write_problems(&summary.problems);
+        }
+        summary
     }
 
     /// Reads a feed because a push reported a change, unless the feed was read after the push.

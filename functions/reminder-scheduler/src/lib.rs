@@ -8,7 +8,8 @@
 //!    header.
 //! 2. The feed schedule. [`feed`] reads the calendars that post nothing. Changes go into the same
 //!    headers.
-//! 3. The minute schedule. `sweep_flow` processes all lines concurrently. It plans the reminders
+//! 3. The minute schedule. `minute_flow` lists what is due or waits, and writes the gauges of
+//!    `waiting`. `sweep_flow` processes all lines concurrently. It plans the reminders
 //!    that are due from what is known *at that moment*. It sends them together with the messages
 //!    that waited, most useful first, at the line's rate. A sweep of a line ends when nothing is
 //!    due, the line is blocked, or the time is up. At the same time `lookup_replays` replays the
@@ -42,10 +43,12 @@ pub mod feed;
 mod feed_flow;
 pub mod lookup;
 mod lookup_replays;
+mod minute_flow;
 pub mod plan;
 mod report_flow;
 mod senders;
 mod sweep_flow;
+mod waiting;
 
 #[cfg(test)]
 mod random_histories;
@@ -67,8 +70,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{DispatchError, Dispatcher, Invocation},
-    fault::error_chain,
+    dispatch::{Dispatcher, Invocation},
     feed::FeedStore,
     heartbeat::{HeartbeatMonitor, HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
@@ -79,8 +81,8 @@ use tellonce_core::{
 
 use feed::PollSummary;
 use lookup::BookingLookupClient;
-use lookup_replays::{LookupReplays, ReplayedLookups};
-use sweep_flow::SweepFlow;
+use lookup_replays::LookupReplays;
+use waiting::WaitAlarm;
 
 pub use booking_flow::BookingError;
 pub use sweep_flow::SweepSummary;
@@ -113,6 +115,10 @@ pub struct ReminderScheduler {
     pub(crate) feed_base_urls: BaseUrls,
     /// When a push last made this process poll a feed, by calendar.
     pub(crate) feeds_polled_at: Mutex<BTreeMap<String, Timestamp>>,
+    /// Which alarm this process raised for a line on which messages wait.
+    pub(crate) raised_alarms: Mutex<BTreeMap<String, WaitAlarm>>,
+    /// Since when this process cannot read the queue of a line.
+    pub(crate) unread_since: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 /// The event of an invocation.
@@ -235,37 +241,9 @@ impl ReminderScheduler {
             http,
             feed_base_urls,
             feeds_polled_at: Mutex::default(),
+            raised_alarms: Mutex::default(),
+            unread_since: Mutex::default(),
         })
-    }
-
-    /// Sends what is due on all lines, and replays the deliveries whose lookup is tried again.
-    async fn run_minute(&self, invocation: &Invocation) -> Result<SweepSummary, DispatchError> {
-        let sweep = SweepFlow { dispatcher: &self.dispatcher };
-        let (summary, replayed) =
-            tokio::join!(sweep.sweep_all_lines(invocation), self.lookup_replays.replay_due(invocation.deadline));
-        match replayed {
-            Ok(ReplayedLookups { replayed: 0, ended: 0, .. }) => {}
-            Ok(ReplayedLookups { replayed, ended, oldest_waiting_since: _ }) => tracing::info!(
-                lookups.replayed = replayed,
-                lookups.ended = ended,
-                "replayed {replayed} deliveries that waited for a lookup, and ended {ended}"
-            ),
-            // The messages that are due do not depend on it, and the next minute tries again.
-            Err(error) => tracing::error!("could not replay waiting lookups: {}", error_chain(&error)),
-        }
-        let summary = summary?;
-        // After the sweep: without a sweep there must be no gauge either.
-        self.check_heartbeats().await;
-        Ok(summary)
-    }
-
-    /// Publishes the age of the oldest heartbeat, and sends the next ones if it is time. A failure
-    /// is logged: without the gauge the alarm is raised.
-    async fn check_heartbeats(&self) {
-        let Dispatcher { config, clock, .. } = &self.dispatcher;
-        if let Err(error) = self.heartbeats.check_heartbeats(config, clock.now()).await {
-            tracing::error!("could not check the heartbeats: {}", error_chain(&error));
-        }
     }
 
     /// Processes a batch of bookings. Returns the deliveries to retry.

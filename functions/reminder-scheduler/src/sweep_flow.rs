@@ -1,11 +1,11 @@
 //! The sweep: every minute, all messages and reminders that are due are sent, most useful first.
 //!
-//! Flow: [`SweepFlow::sweep_all_lines`] sweeps all lines concurrently. For each line it lists what
-//! is due. It resumes waiting messages, and plans and sends the reminders of due appointments.
+//! Flow: [`SweepFlow::sweep_all_lines`] sweeps the queues of all lines concurrently. It resumes
+//! waiting messages, and plans and sends the reminders of due appointments.
 //!
 //! Main types: [`SweepFlow`], [`SweepSummary`].
 
-use std::{cmp::Reverse, collections::HashSet};
+use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use tellonce_core::{
     clock::RESPONSE_TIME,
     dispatch::{DispatchError, DispatchResult, Dispatcher, Invocation, ReminderDispatchResult, SendSlots},
     fault::catch_failure,
-    ledger::{DueItem, DueKind, IdempotencyKey, MessageState, SaveOutcome},
+    ledger::{DueItem, DueKind, IdempotencyKey, LedgerError, MessageState, SaveOutcome},
 };
 
 use crate::{
@@ -22,9 +22,6 @@ use crate::{
     plan::{self, DueReminder, ReminderPlan},
 };
 
-/// How many due messages and appointments of a line one query returns. The sweep orders them by
-/// usefulness.
-const MAX_DUE_PER_QUERY: i32 = 10_000;
 /// How often a header that other writers change is read again before the next sweep takes over.
 const MAX_ATTEMPTS: usize = 5;
 
@@ -109,18 +106,37 @@ impl LineSweep {
     }
 }
 
+/// The queue of a line, or why it could not be read.
+pub(crate) struct LineQueue {
+    /// The line. It may be no longer configured.
+    pub(crate) line: String,
+    /// What is due or waits.
+    pub(crate) items: Result<Vec<DueItem>, LedgerError>,
+}
+
 /// What a sweep may touch.
 pub(crate) struct SweepFlow<'a> {
     pub(crate) dispatcher: &'a Dispatcher,
 }
 
 impl SweepFlow<'_> {
-    /// Sweeps all lines concurrently, because each line has a separate rate.
-    pub(crate) async fn sweep_all_lines(&self, invocation: &Invocation) -> Result<SweepSummary, DispatchError> {
-        let lines = self.dispatcher.config.lines.keys().map(|line| self.sweep_line(invocation, line));
+    /// Sweeps the queues of all lines concurrently, because each line has a separate rate. If a
+    /// queue could not be read, the others are swept before the error is returned.
+    pub(crate) async fn sweep_all_lines(
+        &self,
+        invocation: &Invocation,
+        queues: Vec<LineQueue>,
+    ) -> Result<SweepSummary, DispatchError> {
+        let lines = queues.into_iter().map(|LineQueue { line, items }| async move {
+            Ok::<_, DispatchError>(self.sweep_line(invocation, &line, items?).await)
+        });
         let mut sweep = SweepSummary::default();
+        let mut failed = None;
         for line in futures::future::join_all(lines).await {
-            sweep.add_counts(line?);
+            match line {
+                Ok(of_line) => sweep.add_counts(of_line),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
         tracing::info!(
             sweep.due = sweep.due,
@@ -133,28 +149,19 @@ impl SweepFlow<'_> {
             sweep.due,
             sweep.accepted
         );
-        Ok(sweep)
+        failed.map_or(Ok(sweep), Err)
     }
 
-    async fn sweep_line(&self, invocation: &Invocation, line: &str) -> Result<SweepSummary, DispatchError> {
-        let mut sweep = LineSweep::default();
-        let mut seen = HashSet::new();
-        loop {
-            let due = self.dispatcher.ledger.list_due(line, self.dispatcher.clock.now(), MAX_DUE_PER_QUERY).await?;
-            let is_last_batch = due.len() < usize::try_from(MAX_DUE_PER_QUERY).unwrap_or(usize::MAX);
-            // The index lags: it may return items that were just processed.
-            let fresh: Vec<DueItem> = due.into_iter().filter(|due| seen.insert(due.key.clone())).collect();
-            let nothing_new = fresh.is_empty();
-            let more = self.process_due(invocation, fresh, &mut sweep).await;
-            if is_last_batch || nothing_new || !more {
-                return Ok(sweep.summary);
-            }
-        }
-    }
-
-    /// Processes what is due on a line. Returns whether time is left and the line takes more.
-    async fn process_due(&self, invocation: &Invocation, mut due: Vec<DueItem>, sweep: &mut LineSweep) -> bool {
+    /// Processes what is due on a line while there is time and the line takes messages.
+    async fn sweep_line(&self, invocation: &Invocation, line: &str, queue: Vec<DueItem>) -> SweepSummary {
         let now = self.dispatcher.clock.now();
+        let mut sweep = LineSweep::default();
+        // Over a line that is no longer configured nothing is sent. Its useless messages expire,
+        // and its appointments move to the line of their calendar.
+        let is_configured = self.dispatcher.config.lines.contains_key(line);
+        let needs_no_line = |item: &DueItem| item.useful_until <= now || item.kind != DueKind::Message;
+        let is_due = |item: &DueItem| item.due_at <= now && (is_configured || needs_no_line(item));
+        let mut due: Vec<DueItem> = queue.into_iter().filter(is_due).collect();
         // Useless messages come first: they cost a write and no slot, whatever state the line is
         // in. Then the most useful first, and among equals the one that becomes useless soonest.
         due.sort_by_key(|due| (due.useful_until > now, Reverse(due.priority), due.useful_until));
@@ -166,7 +173,7 @@ impl SweepFlow<'_> {
             if !invocation.has_time_for_send() || (!line_takes_more && !is_useless) {
                 sweep.summary.due += due_count - index;
                 sweep.summary.deferred += due_count - index;
-                return false;
+                break;
             }
             let process = async {
                 match kind {
@@ -175,8 +182,9 @@ impl SweepFlow<'_> {
                         .await
                         .map(|result| sweep.count_result(&result)),
                     DueKind::Appointment(appointment) => {
-                        self.send_due_reminders(invocation, &mut slots, *appointment, sweep).await
+                        self.send_due_reminders(invocation, &mut slots, *appointment, &mut sweep).await
                     }
+                    DueKind::Damaged => Err(DispatchError::DamagedHeader(key.clone())),
                 }
             };
             match invocation.deadline.run_until(RESPONSE_TIME, catch_failure(Box::pin(process))).await {
@@ -186,7 +194,7 @@ impl SweepFlow<'_> {
                     sweep.summary.due += due_count - index;
                     sweep.summary.failed += 1;
                     sweep.summary.deferred += due_count - index - 1;
-                    return false;
+                    break;
                 }
                 Some(Err(failure)) => {
                     tracing::error!(message.key = %key, "could not process {key}: {failure}");
@@ -195,7 +203,7 @@ impl SweepFlow<'_> {
                 }
             }
         }
-        line_takes_more
+        sweep.summary
     }
 
     async fn resume_message(

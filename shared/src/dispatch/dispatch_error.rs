@@ -18,6 +18,9 @@ pub enum DispatchError {
     /// Other invocations kept writing the same row.
     #[error("could not update message {0}: too many conflicting writes")]
     TooManyConflicts(IdempotencyKey),
+    /// A header in the index of due items does not parse.
+    #[error("the appointment header {0} is damaged")]
+    DamagedHeader(IdempotencyKey),
     /// The ledger names a line that the configuration does not know.
     #[error("message {key} is for the line `{line}`, which is not configured; add [lines.{line}] and deploy")]
     UnknownLine {
@@ -34,7 +37,7 @@ impl ClassifyFault for DispatchError {
             Self::Ledger(error) => error.fault(),
             Self::LineState(error) => error.fault(),
             Self::TooManyConflicts(_) => Fault::Transient,
-            Self::UnknownLine { .. } => Fault::Permanent,
+            Self::DamagedHeader(_) | Self::UnknownLine { .. } => Fault::Permanent,
         }
     }
 }

@@ -5,10 +5,7 @@
 //! many people who do not know it is reported and blocked, and then no customer gets a message.
 
 use super::{DispatchError, Dispatcher, LineOpening, LineUnavailable};
-use crate::{
-    contact::Phone,
-    telemetry::{self, Metric},
-};
+use crate::contact::Phone;
 
 impl Dispatcher {
     /// Counts a first contact before its message is submitted. A message above the line's limit is
@@ -41,7 +38,6 @@ impl Dispatcher {
             self.known_contacts.add(contact);
             return Ok(LineOpening::Open(access));
         }
-        telemetry::count_metric(&self.config.client, Metric::LeadsHeld, now);
         tracing::error!(line.name = line, "held a message: line {line} wrote to {limit} new people today");
         let reason = format!("the line wrote to {limit} new people today (`first_contacts_per_day`)");
         Ok(LineOpening::Held(LineUnavailable { until: self.config.next_day_start(now), reason }))

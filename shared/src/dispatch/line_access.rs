@@ -10,7 +10,6 @@ use crate::{
     line::LineBlocked,
     provider::{LineHealth, PROVIDER, PROVIDER_NAME, SendOutcome},
     secret::Secret,
-    telemetry::{self, Metric},
 };
 
 /// A line that may be used now.
@@ -63,19 +62,13 @@ impl<'a> LineTools<'a> {
 
     /// Delays the next slot of a line, because the provider asked for that.
     pub(super) async fn delay_line(self, line: &str, until: Timestamp) -> Result<LineUnavailable, DispatchError> {
-        let now = self.clock.now();
-        if until.duration_since(now) > SignedDuration::from_mins(10) {
-            telemetry::count_metric(&self.config.client, Metric::LineUnsendable, now);
-        }
         self.line_state.delay_next_slot(line, until).await?;
         Ok(LineUnavailable { until, reason: format!("{PROVIDER_NAME} asked to send more slowly") })
     }
 
     /// Opens the breaker of a line whose token was refused.
     pub(super) async fn block_unauthorized_line(self, line: &str) -> Result<LineUnavailable, DispatchError> {
-        let now = self.clock.now();
-        telemetry::count_metric(&self.config.client, Metric::LineUnauthorized, now);
-        Ok(self.line_state.open_breaker(line, now).await?.into())
+        Ok(self.line_state.open_breaker(line, self.clock.now()).await?.into())
     }
 }
 
@@ -111,7 +104,6 @@ impl LineAccess<'_> {
                 return Ok(None);
             }
             if !health.token_refused {
-                telemetry::count_metric(&tools.config.client, Metric::LineUnsendable, now);
                 let until = now + SignedDuration::from_secs(PROVIDER.facts().down_recheck_seconds);
                 return Ok(Some(LineBlocked::Down { until, health: health.summary }.into()));
             }

@@ -53,7 +53,7 @@ use crate::{
     contact::Phone,
     fault::error_chain,
     ledger::{IdempotencyKey, Ledger, LedgerError, LedgerRow, MessageState, OutboundMessage},
-    line::{LineState, SlotReservation},
+    line::{LineState, LineStatus, SlotReservation},
     provider::ProviderClient,
     secret::SecretStore,
     telemetry::{self, Measurement, Metric},
@@ -142,9 +142,17 @@ impl Dispatcher {
         slots: &mut SendSlots,
         row: LedgerRow,
     ) -> Result<DispatchResult, DispatchError> {
-        self.line_tools().find_line(&row.line, &row.key)?;
+        // A useless message expires, even if its line is no longer configured.
+        if row.useful_until > self.clock.now() {
+            self.line_tools().find_line(&row.line, &row.key)?;
+        }
         let first = self.driver(invocation).next_step(DispatchEvent::Due(row));
         self.execute_steps(invocation, slots, first).await
+    }
+
+    /// What operators should know of a line.
+    pub async fn read_line_status(&self, line: &str) -> Result<LineStatus, DispatchError> {
+        Ok(self.line_state.read_status(line, self.clock.now()).await?)
     }
 
     /// What the access to lines may touch.

@@ -26,6 +26,7 @@ const LEASE_STEPS: u8 = 1;
 const USEFUL_STEPS: u8 = 2;
 const MAX_CRASHES: u8 = 1;
 const MAX_INVOCATIONS: u8 = 3;
+const FIRST_CONTACTS: &str = "first contacts";
 
 fn at_step(step: u8) -> Timestamp {
     Timestamp::UNIX_EPOCH + STEP_LENGTH * i32::from(step)
@@ -163,7 +164,7 @@ impl SenderModel {
 
     fn hold(&self, state: &mut ModelState, which: usize) -> Option<()> {
         let ModelSender { owner, step: NextStep::Submit(row, ()) } = state.senders[which].take()? else { return None };
-        let held = LineUnavailable { until: at_step(state.step + 1), reason: "first contacts".to_owned() };
+        let held = LineUnavailable { until: at_step(state.step + 1), reason: FIRST_CONTACTS.to_owned() };
         self.proceed(state, which, owner, DispatchEvent::LineOpened(row, LineOpening::Held(held)));
         Some(())
     }
@@ -305,6 +306,7 @@ impl Model for SenderModel {
         // The time of a write decides nothing and would only multiply the states.
         if let Some(row) = &mut state.row {
             row.updated_at = at_step(0);
+            row.waiting_since = row.waiting_since.map(|_| at_step(0));
         }
         Some(state)
     }
@@ -341,6 +343,18 @@ impl Model for SenderModel {
                     _ => row.due_at.is_none() || in_hand,
                 })
             }),
+            Property::<Self>::always(
+                "a row says that it waits, until it is settled or waits for the next day",
+                |_, state| {
+                    state.row.as_ref().is_none_or(|row| match row.state {
+                        MessageState::Held | MessageState::Unknown => {
+                            row.waiting_since.is_none() == (row.reason.as_deref() == Some(FIRST_CONTACTS))
+                        }
+                        MessageState::Claimed => true,
+                        _ => row.waiting_since.is_none(),
+                    })
+                },
+            ),
             Property::<Self>::always("attempts are bounded", |_, state| {
                 let attempts = state.row.as_ref().map_or(0, |row| row.attempts);
                 attempts <= PROVIDER.facts().unknown_outcome.max_attempts

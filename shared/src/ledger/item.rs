@@ -149,10 +149,9 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.flag("ignores_quiet_hours", row.ignores_quiet_hours);
     item.optional_text("owner", row.owner.as_ref().map(|owner| owner.0.as_str()));
     item.optional_time("lease_until", row.lease_until);
-    if let Some(due) = row.due_at {
-        item.text("due_queue", row.line.as_str());
-        item.time("due_at", due);
-    }
+    item.optional_text("due_queue", row.due_at.map(|_| row.line.as_str()));
+    item.optional_time("due_at", row.due_at);
+    item.optional_time("waiting_since", row.waiting_since);
     if row.attempts > 0 {
         item.number("attempts", row.attempts);
     }
@@ -223,6 +222,7 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         owner: item.owned("owner").map(ClaimOwner),
         lease_until: item.time("lease_until"),
         due_at: item.time("due_at"),
+        waiting_since: item.time("waiting_since"),
         attempts: item.number("attempts").unwrap_or(0),
         first_attempt_at: item.time("first_attempt_at"),
         reason: item.owned("reason"),

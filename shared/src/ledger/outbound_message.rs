@@ -114,6 +114,7 @@ impl LedgerRow {
             owner: claimed.then_some(owner),
             lease_until: claimed.then_some(lease_until),
             due_at,
+            waiting_since: None,
             attempts: 0,
             first_attempt_at: None,
             reason,
@@ -144,4 +145,4 @@ impl LedgerRow {
 }
 
 /// Recorded reason of a message that waits for the end of the quiet hours.
-pub const QUIET_HOURS_REASON: &str = "quiet hours";
+pub(super) const QUIET_HOURS_REASON: &str = "quiet hours";

@@ -160,6 +160,9 @@ pub struct LedgerRow {
     pub lease_until: Option<Timestamp>,
     /// When the sweep processes it, while it waits.
     pub due_at: Option<Timestamp>,
+    /// Since when it waits although it should have gone. `None` while it waits for the end of the
+    /// quiet hours, or for the next day because of the line's first contacts.
+    pub waiting_since: Option<Timestamp>,
     /// Submits that may have arrived.
     pub attempts: u32,
     /// When the first of those was made.
@@ -228,6 +231,7 @@ pub(crate) fn waiting_row() -> LedgerRow {
         owner: None,
         lease_until: None,
         due_at: Some(epoch),
+        waiting_since: None,
         attempts: 0,
         first_attempt_at: None,
         reason: None,

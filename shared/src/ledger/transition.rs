@@ -6,6 +6,8 @@
 //! - The payload is written once.
 //! - A message that may have arrived is never dropped as if it had not. It is sent again under the
 //!   same key, or a person decides.
+//! - A row that waits although it should have gone says since when (`waiting_since`), however often
+//!   it is held. A row that is settled, or that waits for the end of the quiet hours, does not.
 //!
 //! **Exception:** a message that was observed on the line becomes accepted, even if it needed a
 //! person or was superseded.
@@ -14,10 +16,11 @@
 //! checker in `dispatch` walks every interleaving of two senders, crashes and lost responses
 //! through this function.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     delivery_status::DeliveryStatus,
+    outbound_message::QUIET_HOURS_REASON,
     row::{ClaimOwner, LedgerRow, MessageState},
 };
 use crate::provider::PROVIDER;
@@ -42,7 +45,7 @@ pub enum RowChange {
         /// When it becomes due again.
         until: Timestamp,
         /// Why.
-        reason: String,
+        reason: HoldReason,
     },
     /// The owner's submit was accepted.
     Accept {
@@ -105,6 +108,33 @@ pub enum RowChange {
     },
 }
 
+/// Why a message is held.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HoldReason {
+    /// The client's quiet hours. The message should not go yet.
+    QuietHours,
+    /// The line wrote to as many new people as a day allows. The message should not go yet, and the
+    /// line itself is the problem that operators see.
+    FirstContacts(String),
+    /// Something else, in words for people. The message should have gone, and waits.
+    Obstacle(String),
+}
+
+impl HoldReason {
+    /// The reason, for people.
+    fn text(&self) -> &str {
+        match self {
+            Self::QuietHours => QUIET_HOURS_REASON,
+            Self::FirstContacts(reason) | Self::Obstacle(reason) => reason,
+        }
+    }
+}
+
+/// The longest time for which an obstacle holds a message without another check. So the sweep's
+/// query of the next hours ([`super::Ledger::list_queue`]) shows every message that waits. What
+/// blocks a line for longer is in the row of the line.
+pub(super) const MAX_OBSTACLE_HOLD: SignedDuration = SignedDuration::from_mins(30);
+
 /// A change that this row does not allow now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TransitionRefused {
@@ -148,6 +178,8 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
                 return Ok(ask_human(next, "the outcome stayed unknown"));
             }
             next.state = MessageState::Claimed;
+            // A row that waited should have gone when it became due.
+            next.waiting_since = row.waiting_since.or(row.due_at).or(row.lease_until);
             next.owner = Some(owner.clone());
             next.lease_until = Some(*lease_until);
             // Stays in the index of due items: if this owner crashes, only the sweep finds the row.
@@ -165,8 +197,13 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
             check_owner(row, owner)?;
             release_claim(&mut next);
             next.state = if row.may_have_arrived() { MessageState::Unknown } else { MessageState::Held };
-            next.due_at = Some((*until).min(row.useful_until).max(now));
-            next.reason = Some(reason.clone());
+            let mut until = (*until).min(row.useful_until);
+            if let HoldReason::Obstacle(_) = reason {
+                until = until.min(now + MAX_OBSTACLE_HOLD);
+                next.waiting_since = row.waiting_since.or(Some(now));
+            }
+            next.due_at = Some(until.max(now));
+            next.reason = Some(reason.text().to_owned());
         }
         RowChange::Accept { owner, provider_id } => {
             check_owner(row, owner)?;
@@ -185,6 +222,7 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
                 return Ok(ask_human(next, reason));
             }
             next.state = MessageState::Unknown;
+            next.waiting_since = row.waiting_since.or(Some(now));
             next.due_at = Some(*retry_at);
             next.reason = Some(reason.clone());
         }
@@ -313,6 +351,7 @@ fn release_claim(row: &mut LedgerRow) {
     row.owner = None;
     row.lease_until = None;
     row.due_at = None;
+    row.waiting_since = None;
 }
 
 fn is_exhausted(row: &LedgerRow, at: Timestamp) -> bool {
@@ -349,12 +388,25 @@ pub(super) mod tests {
         (0..3u8).prop_map(|number| ClaimOwner(format!("owner {number}")))
     }
 
+    fn any_hold_reason() -> impl Strategy<Value = HoldReason> {
+        prop_oneof![
+            1 => Just(HoldReason::QuietHours),
+            1 => Just(HoldReason::FirstContacts("too many".into())),
+            2 => "[a-z ]{0,8}".prop_map(HoldReason::Obstacle),
+        ]
+    }
+
+    /// Whether a change lets a row wait for a time that is not over yet.
+    fn is_planned_wait(change: &RowChange) -> bool {
+        matches!(change, RowChange::Hold { reason: HoldReason::QuietHours | HoldReason::FirstContacts(_), .. })
+    }
+
     pub(in crate::ledger) fn any_change() -> impl Strategy<Value = RowChange> {
         let reason = || "[a-z ]{0,8}";
         prop_oneof![
             3 => (any_owner(), 0..2000i64).prop_map(|(owner, lease)| RowChange::Claim { owner, lease_until: at_second(lease) }),
             1 => Just(RowChange::Recheck),
-            1 => (any_owner(), 0..2000i64, reason())
+            1 => (any_owner(), 0..9000i64, any_hold_reason())
                 .prop_map(|(owner, until, reason)| RowChange::Hold { owner, until: at_second(until), reason }),
             1 => (any_owner(), prop::option::of("[a-z]{1,4}"))
                 .prop_map(|(owner, provider_id)| RowChange::Accept { owner, provider_id }),
@@ -395,6 +447,16 @@ pub(super) mod tests {
                 prop_assert!(next.attempts >= row.attempts && next.attempts <= PROVIDER.facts().unknown_outcome.max_attempts);
                 prop_assert_eq!(next.state == MessageState::Claimed, next.owner.is_some());
                 prop_assert_eq!(next.state.is_settled(), next.due_at.is_none(), "{:?}", next.state);
+                let waits = matches!(next.state, MessageState::Held | MessageState::Unknown);
+                if next.state.is_settled() || is_planned_wait(&change) {
+                    prop_assert_eq!(next.waiting_since, None, "{:?}", change);
+                } else if waits || row.waiting_since.is_some() {
+                    prop_assert!(next.waiting_since.is_some_and(|since| since <= at_second(now)), "{:?}", change);
+                    prop_assert!(row.waiting_since.is_none() || next.waiting_since == row.waiting_since, "{:?}", change);
+                }
+                if waits && !is_planned_wait(&change) && !matches!(change, RowChange::OutcomeUnknown { .. }) {
+                    prop_assert!(next.due_at.unwrap() <= at_second(now) + MAX_OBSTACLE_HOLD);
+                }
                 if next.may_have_arrived() {
                     let as_if_not_sent = matches!(next.state, MessageState::Held | MessageState::Expired | MessageState::Refused);
                     prop_assert!(!as_if_not_sent, "{:?}", next.state);

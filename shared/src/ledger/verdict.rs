@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     row::{ClaimOwner, LedgerRow, MessageState},
-    transition::RowChange,
+    transition::{HoldReason, RowChange},
 };
 use crate::{client_config::Milestone, provider::PROVIDER};
 
@@ -59,7 +59,8 @@ impl MessageVerdict {
             },
             Self::Expired => RowChange::Expire { owner: Some(owner) },
             Self::Wait { until, stage } => {
-                RowChange::Hold { owner, until, reason: format!("`{stage}` is in flight and comes first") }
+                let reason = HoldReason::Obstacle(format!("`{stage}` is in flight and comes first"));
+                RowChange::Hold { owner, until, reason }
             }
         })
     }

@@ -9,7 +9,7 @@
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::update_item::UpdateItemError,
+    operation::{get_item::GetItemError, update_item::UpdateItemError},
     types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -28,11 +28,25 @@ const STOPPED_RECHECK_MINUTES: i64 = 1;
 
 /// The line's row could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("the state of line {line} could not be read or written")]
-pub struct LineStateError {
-    line: String,
-    #[source]
-    source: Box<SdkError<UpdateItemError>>,
+pub enum LineStateError {
+    /// The read failed.
+    #[error("the state of line {line} could not be read")]
+    Read {
+        /// The line.
+        line: String,
+        /// Why.
+        #[source]
+        source: Box<SdkError<GetItemError>>,
+    },
+    /// The write failed.
+    #[error("the state of line {line} could not be written")]
+    Write {
+        /// The line.
+        line: String,
+        /// Why.
+        #[source]
+        source: Box<SdkError<UpdateItemError>>,
+    },
 }
 
 impl ClassifyFault for LineStateError {
@@ -107,6 +121,18 @@ impl LineBlocked {
     }
 }
 
+/// What operators should know of a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LineStatus {
+    /// Why no message may be sent over it now.
+    pub blocked: Option<LineBlocked>,
+    /// The day of the client on which it last refused a message, because it wrote to as many new
+    /// people as a day allows: `2026-11-29`.
+    pub first_contacts_refused_on: Option<String>,
+    /// The first contacts of the last day that had any.
+    pub first_contacts: u32,
+}
+
 /// The time between two slots of a line.
 pub fn slot_interval(messages_per_minute: u32) -> SignedDuration {
     SignedDuration::from_millis(slot_millis(messages_per_minute))
@@ -171,13 +197,33 @@ impl LineState {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => Ok(SlotReservation::Blocked(
                     find_block_reason(refused.item().unwrap_or(&Item::new()), probe_down_lines, now),
                 )),
-                _ => Err(LineStateError { line: line.to_owned(), source: Box::new(error) }),
+                _ => Err(LineStateError::Write { line: line.to_owned(), source: Box::new(error) }),
             },
         }
     }
 
+    /// Reads what operators should know of a line.
+    pub async fn read_status(&self, line: &str, now: Timestamp) -> Result<LineStatus, LineStateError> {
+        let get = self
+            .db
+            .get_item()
+            .table_name(&self.table)
+            .key("subject", text_value(line_subject(line)))
+            .key("stage", text_value(LINE_STAGE));
+        let answer = get.send().await;
+        let answer = answer.map_err(|error| LineStateError::Read { line: line.to_owned(), source: Box::new(error) })?;
+        let row = answer.item.unwrap_or_default();
+        let blocked = find_block_reason(&row, false, now);
+        Ok(LineStatus {
+            blocked: (blocked.until() > now).then_some(blocked),
+            first_contacts_refused_on: ItemReader(&row).owned("first_contacts_refused_on"),
+            first_contacts: ItemReader(&row).number("first_contacts").unwrap_or(0),
+        })
+    }
+
     /// Counts a first contact of a line on this day of the client, `2026-11-29`. Returns whether it
-    /// is within the limit; else nothing is counted.
+    /// is within the limit; else nothing is counted, and the row says that the line refused a
+    /// message on this day.
     pub async fn count_first_contact(&self, line: &str, day: &str, limit: u32) -> Result<bool, LineStateError> {
         // Most first contacts are not the first of a day.
         for (expression, condition) in [
@@ -209,14 +255,20 @@ impl LineState {
                                 && row.number::<u32>("first_contacts").is_some_and(|count| count >= limit)
                         });
                         if day_is_full {
+                            self.record_refused_first_contact(line, day).await?;
                             return Ok(false);
                         }
                     }
-                    _ => return Err(LineStateError { line: line.to_owned(), source: Box::new(error) }),
+                    _ => return Err(LineStateError::Write { line: line.to_owned(), source: Box::new(error) }),
                 },
             }
         }
         Ok(false)
+    }
+
+    async fn record_refused_first_contact(&self, line: &str, day: &str) -> Result<(), LineStateError> {
+        let update = self.update_line_item(line).update_expression("SET first_contacts_refused_on = :day");
+        self.send_update(line, update.expression_attribute_values(":day", text_value(day))).await
     }
 
     /// Records the health of a line.
@@ -268,7 +320,7 @@ impl LineState {
             {
                 Ok(())
             }
-            Err(error) => Err(LineStateError { line: line.to_owned(), source: Box::new(error) }),
+            Err(error) => Err(LineStateError::Write { line: line.to_owned(), source: Box::new(error) }),
         }
     }
 
@@ -284,8 +336,8 @@ impl LineState {
         self.db
             .update_item()
             .table_name(&self.table)
-            .key("subject", text_value(format!("line:{line}")))
-            .key("stage", text_value("state"))
+            .key("subject", text_value(line_subject(line)))
+            .key("stage", text_value(LINE_STAGE))
     }
 
     async fn send_update(
@@ -294,8 +346,14 @@ impl LineState {
         update: aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder,
     ) -> Result<(), LineStateError> {
         let answer = update.send().await;
-        answer.map(drop).map_err(|error| LineStateError { line: line.to_owned(), source: Box::new(error) })
+        answer.map(drop).map_err(|error| LineStateError::Write { line: line.to_owned(), source: Box::new(error) })
     }
+}
+
+const LINE_STAGE: &str = "state";
+
+fn line_subject(line: &str) -> String {
+    format!("line:{line}")
 }
 
 /// Why a row's condition failed, the longest-lasting reason first.

@@ -7,7 +7,7 @@
 //!
 //! Flow: [`QueueWorker::work_queues`] works queues side by side. `queue_run` works the tasks of one
 //! queue, `entry_writer` writes an entry with its person, and `person_ids` keeps the ids of
-//! persons.
+//! persons. [`QueueWorker::report_waits`] writes how long the oldest task waits.
 //!
 //! Promises:
 //! - A task takes effect once, as far as the destination can be asked or recognises a repeat.
@@ -20,6 +20,7 @@ mod person_ids;
 pub mod queue_lease;
 mod queue_run;
 mod run_budget;
+mod wait_report;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -29,7 +30,6 @@ use tellonce_core::{
     client_config::{ClientConfig, CrmConfig, TargetConfig},
     dispatch::Dispatcher,
     fault::error_chain,
-    telemetry::{self, Metric},
 };
 
 use destination::{Destination, DestinationConnections};
@@ -128,11 +128,7 @@ impl QueueWorker {
         let (owner, lease_until) = (budget.lease_owner(), budget.invocation.lease_until(now));
         let lease = match self.leases.acquire(queue, owner, lease_until, now).await? {
             LeaseAttempt::Acquired(lease) => lease,
-            LeaseAttempt::Paused => {
-                telemetry::count_metric(&config.client, Metric::DestinationUnavailable, now);
-                return Ok(());
-            }
-            LeaseAttempt::Taken => return Ok(()),
+            LeaseAttempt::Paused | LeaseAttempt::Taken => return Ok(()),
         };
         if let Some(next_call_at) = lease.next_call_at {
             rate_limiter.pause_for(Duration::try_from(next_call_at.duration_since(now)).unwrap_or_default());

@@ -29,8 +29,6 @@ pub(super) const TASKS_PER_QUERY: i32 = 50;
 
 /// A task is given up this long before the function's deadline, so that its row can be settled.
 const SETTLE_RESERVE: Duration = Duration::from_secs(5);
-/// After this many attempts a task that still fails counts in a metric.
-const ATTEMPTS_BEFORE_METRIC: u32 = 12;
 /// A `retry-after` up to this long is waited for in place.
 const MAX_INLINE_WAIT: Duration = Duration::from_secs(12);
 
@@ -227,8 +225,6 @@ impl QueueRun<'_> {
         let client = &self.dispatcher.config.client;
         if next.state == TaskState::Refused {
             telemetry::count_metric(client, Metric::TasksRefused, now);
-        } else if next.state == TaskState::Waiting && next.attempts >= ATTEMPTS_BEFORE_METRIC {
-            telemetry::count_metric(client, Metric::DestinationUnavailable, now);
         }
         if self.connections.store.put_record(key, next, Some(claimed)).await?.is_none() {
             // The claim ended before the call did. The next owner asks the destination first.
@@ -279,12 +275,9 @@ impl QueueRun<'_> {
         }
     }
 
-    /// Counts and logs a run that ended with a failing receiver.
+    /// Logs a run that ended with a failing receiver.
     pub(super) fn report_run_end(&self, run_end: &RunEnd) {
-        if let RunEnd::Failing { needs_credential, reason, .. } = run_end {
-            let metric =
-                if *needs_credential { Metric::DestinationUnauthorized } else { Metric::DestinationUnavailable };
-            telemetry::count_metric(&self.dispatcher.config.client, metric, self.current_time());
+        if let RunEnd::Failing { reason, .. } = run_end {
             tracing::warn!(queue.name = self.queue, "paused queue {}: {reason}", self.queue);
         }
     }

@@ -119,7 +119,8 @@ impl std::fmt::Display for ItemKey {
 
 /// The attributes of a row. The version has a name of its own: the index of due rows carries the
 /// `version` of appointments, and would be written with every change of a row.
-const ATTRIBUTES: [&str; 7] = ["subject", "stage", "record_version", "record", "ttl", "due_queue", "due_at"];
+const ATTRIBUTES: [&str; 8] =
+    ["subject", "stage", "record_version", "record", "ttl", "due_queue", "due_at", "waiting_since"];
 const VERSION: &str = ATTRIBUTES[2];
 const RECORD: &str = ATTRIBUTES[3];
 
@@ -159,6 +160,21 @@ pub trait Persisted: Serialize + DeserializeOwned {
     fn due_in_queue(&self) -> Option<(String, Timestamp)>;
     /// When the table deletes it, or never.
     fn expires_at(&self) -> Option<Timestamp>;
+    /// Since when it should be done. For tasks: operators see how long the oldest waits.
+    fn waiting_since(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// What has waited longest in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldestRecord {
+    /// Its row.
+    pub key: ItemKey,
+    /// Since when it waits.
+    pub since: Timestamp,
+    /// How many rows wait.
+    pub count: usize,
 }
 
 /// A change to a row: the new value, if it changes, and the caller's result.
@@ -301,9 +317,46 @@ impl RecordStore {
             .send()
             .await
             .map_err(|error| RecordStoreError::QueryFailed(Box::new(error)))?;
-        let parse_key = |item| Some(ItemKey::new(ItemReader(item).text("subject")?, ItemReader(item).text("stage")?));
         Ok(response.items().iter().filter_map(parse_key).collect())
     }
+
+    /// What has waited longest in a queue, due or not. A row that does not parse counts as well,
+    /// because the index has its own copy of the time.
+    pub async fn find_oldest(&self, queue: &str, now: Timestamp) -> Result<Option<OldestRecord>, RecordStoreError> {
+        let mut oldest: Option<OldestRecord> = None;
+        let mut from = None;
+        loop {
+            let response = self
+                .db
+                .query()
+                .table_name(&self.table)
+                .index_name("due")
+                .key_condition_expression("due_queue = :queue")
+                .expression_attribute_values(":queue", text_value(queue))
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| RecordStoreError::QueryFailed(Box::new(error)))?;
+            for item in response.items() {
+                let Some(key) = parse_key(item) else { continue };
+                let item = ItemReader(item);
+                let since = item.time("waiting_since").or_else(|| item.time("due_at")).unwrap_or(Timestamp::UNIX_EPOCH);
+                let count = oldest.as_ref().map_or(0, |oldest| oldest.count) + 1;
+                oldest = Some(match oldest {
+                    Some(before) if before.since <= since => OldestRecord { count, ..before },
+                    _ => OldestRecord { key, since: since.min(now), count },
+                });
+            }
+            match response.last_evaluated_key {
+                Some(key) => from = Some(key),
+                None => return Ok(oldest),
+            }
+        }
+    }
+}
+
+fn parse_key(item: &Item) -> Option<ItemKey> {
+    Some(ItemKey::new(ItemReader(item).text("subject")?, ItemReader(item).text("stage")?))
 }
 
 /// The item of a row that replaces `before`, with what another version stored there.
@@ -328,6 +381,7 @@ fn build_item<T: Persisted>(
     if let Some((queue, at)) = value.due_in_queue() {
         item.text("due_queue", queue);
         item.time("due_at", at);
+        item.optional_time("waiting_since", value.waiting_since());
     }
     if let Some(before) = before {
         before.unknown_attributes.add_to(&mut item);

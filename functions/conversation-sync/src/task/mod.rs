@@ -58,6 +58,8 @@ pub struct QueueTask {
     pub delivery: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Since when it should be done: since it was created, or since an operator retried it.
+    pub waiting_since: Timestamp,
     /// How long the row is kept, in days.
     pub retention_days: u16,
 }
@@ -128,6 +130,7 @@ impl QueueTask {
             external_id: None,
             delivery: None,
             created_at: now,
+            waiting_since: now,
             retention_days,
         }
     }
@@ -193,6 +196,7 @@ impl QueueTask {
             state: TaskState::Waiting,
             attempts: 0,
             due_at: Some(now),
+            waiting_since: now,
             reason: None,
             ..self.clone()
         })
@@ -236,6 +240,10 @@ impl Persisted for QueueTask {
             TaskState::Waiting | TaskState::Claimed => self.due_at.map(|at| (self.queue.clone(), at)),
             TaskState::Done | TaskState::Skipped => None,
         }
+    }
+
+    fn waiting_since(&self) -> Option<Timestamp> {
+        matches!(self.state, TaskState::Waiting | TaskState::Claimed).then_some(self.waiting_since)
     }
 
     /// A task that waits, or that an operator may retry, is kept without limit.

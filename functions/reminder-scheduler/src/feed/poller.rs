@@ -50,6 +50,9 @@ const WINDOW_PAST: SignedDuration = SignedDuration::from_hours(24);
 /// How far the window reaches beyond the earliest reminder. For so long a feed may be unreadable
 /// without a missed reminder.
 const WINDOW_AHEAD: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// How long a feed may be unreadable before it is an open problem. A booking system's outage or
+/// maintenance is mostly over by then, and the reminders go on from the last good read.
+const UNREADABLE_PATIENCE: SignedDuration = SignedDuration::from_hours(2);
 /// The longest stored problem, in characters.
 const MAX_PROBLEM_CHARS: usize = 600;
 
@@ -73,7 +76,7 @@ pub struct FeedPoller<'a> {
 }
 
 /// The counts of one poll.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct PollSummary {
     /// Feeds that were due.
     pub due: usize,
@@ -93,6 +96,8 @@ pub struct PollSummary {
     pub deferred: usize,
     /// Feeds whose snapshot could not be loaded or saved, or with a report that was not applied.
     pub failed: usize,
+    /// What only a person can end, before this poll: `feed diary: …`.
+    pub problems: Vec<String>,
 }
 
 /// How many reports of a feed were applied, and why some were not.
@@ -130,6 +135,21 @@ pub fn build_window(calendar: &CalendarConfig, now: Timestamp) -> TimeWindow {
     }
 }
 
+/// The problem of a feed that only a person can end, as the last poll left it.
+fn find_problem(name: &str, loaded: &Result<FeedSnapshot, FeedStoreError>, now: Timestamp) -> Option<String> {
+    let problem = match loaded {
+        Ok(feed) => {
+            let is_failing = feed.failing_since.is_some_and(|since| now.duration_since(since) >= UNREADABLE_PATIENCE);
+            let is_odd = feed.suspect_since.is_some() || feed.postponing_since.is_some();
+            let described = || feed.problem.clone().unwrap_or_else(|| "could not be read".to_owned());
+            (is_failing || is_odd).then(described)?
+        }
+        Err(error) if error.fault() == Fault::Permanent => error_chain(error),
+        Err(_) => return None,
+    };
+    Some(format!("feed {name}: {problem}"))
+}
+
 fn is_due(snapshot: &FeedSnapshot, rule: &FeedRule, now: Timestamp) -> bool {
     let is_failing = snapshot.failures > 0 || snapshot.suspect_since.is_some() || snapshot.unfinished_reads > 0;
     let interval = if is_failing { rule.poll_every.0.min(FAILING_POLL_INTERVAL) } else { rule.poll_every.0 };
@@ -162,7 +182,9 @@ impl FeedPoller<'_> {
                 summary.deferred += 1;
                 continue;
             }
-            match self.feed_store.load(name).await {
+            let loaded = self.feed_store.load(name).await;
+            summary.problems.extend(find_problem(name, &loaded, now));
+            match loaded {
                 Ok(snapshot) if only.is_some() || is_due(&snapshot, rule, now) => {
                     due.push((FeedSource { name, calendar, rule }, snapshot));
                 }
@@ -225,16 +247,14 @@ impl FeedPoller<'_> {
         let problem = (snapshot.unfinished_reads > 0 && is_over).then(|| {
             let count = snapshot.unfinished_reads;
             tracing::error!(calendar.name = name, "the last {count} reads of feed {name} ended the function");
-            telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
             format!("the last {count} reads ended the function, for want of memory or time; let the feed contain less")
         });
         self.feed_store.mark_read(name, now, problem.as_deref()).await
     }
 
-    /// Logs and counts a read whose result could not be saved, and describes it in the feed's row.
+    /// Logs a read whose result could not be saved, and describes it in the feed's row.
     async fn record_failure(&self, name: &str, problem: &str, now: Timestamp) {
         tracing::error!(calendar.name = name, "could not read feed {name}: {problem}");
-        telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
         let problem: String = problem.chars().take(MAX_PROBLEM_CHARS).collect();
         if let Err(error) = self.feed_store.record_failure(name, now, &problem).await {
             let error = error_chain(&error);
@@ -275,6 +295,7 @@ impl FeedPoller<'_> {
         if suspect.is_some() {
             snapshot.suspect_since.get_or_insert(asked_at);
         }
+        snapshot.postponing_since = (waiting_count > 0).then(|| snapshot.postponing_since.unwrap_or(asked_at));
         snapshot.occurrences = pending;
         if !changes.is_empty() {
             // If the process ends after this, the next read is due at once.
@@ -405,7 +426,7 @@ impl FeedPoller<'_> {
         now: Timestamp,
         summary: &mut PollSummary,
     ) -> Result<(), FeedStoreError> {
-        if snapshot.failures > 0 {
+        if snapshot.failing_since.is_some() {
             (snapshot.failures, snapshot.failing_since, snapshot.problem) = (0, None, None);
         }
         snapshot.polled_at = Some(now);
@@ -425,7 +446,6 @@ impl FeedPoller<'_> {
     ) -> Result<(), FeedStoreError> {
         let problem = error_chain(error);
         tracing::warn!(calendar.name = source.name, "could not read feed {}: {problem}", source.name);
-        telemetry::count_metric(&self.config.client, Metric::FeedUnreadable, now);
         snapshot.polled_at = Some(now);
         snapshot.failures = snapshot.failures.saturating_add(1);
         snapshot.failing_since.get_or_insert(now);
@@ -435,7 +455,7 @@ impl FeedPoller<'_> {
         Ok(())
     }
 
-    /// Logs and counts what an operator should know of a read, and describes it for the row.
+    /// Logs what an operator should know of a read, and describes it for the row.
     fn describe_problems(
         &self,
         source: FeedSource<'_>,
@@ -456,9 +476,6 @@ impl FeedPoller<'_> {
                 "{waiting_count} new appointments wait, because a day has more than `new_per_day` allows; set \
                  `accept_next_read` if they are right"
             ));
-        }
-        if !problems.is_empty() {
-            telemetry::count_metric(&self.config.client, Metric::FeedSuspect, now);
         }
         let foreign_count = feed.foreign_appointment_count();
         if foreign_count > 0 {

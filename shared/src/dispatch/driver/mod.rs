@@ -21,7 +21,7 @@ use crate::{
     client_config::ClientConfig,
     greeting::GreetingHistory,
     ledger::{
-        ClaimOutcome, ClaimOwner, LedgerRow, MessageState, OpenOutcome, OutboundMessage, QUIET_HOURS_REASON, RowChange,
+        ClaimOutcome, ClaimOwner, HoldReason, LedgerRow, MessageState, OpenOutcome, OutboundMessage, RowChange,
         SaveOutcome, TransitionRefused, apply_change, decide_message,
     },
     line::SlotReservation,
@@ -94,12 +94,9 @@ impl MessageDriver<'_> {
             }
             DispatchEvent::LineOpened(row, LineOpening::Open(access)) => NextStep::Submit(row, access),
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(_)) if row.is_reminder() => postpone_reminder(row),
-            DispatchEvent::LineOpened(row, LineOpening::Held(held)) if row.is_reminder() => {
-                let change = self.hold_until(held);
-                self.claim(row, WritePurpose::Record(change))
-            }
-            DispatchEvent::LineOpened(row, LineOpening::Held(held)) => {
-                self.hold_for_line(row, held, LineCondition::Open)
+            DispatchEvent::LineOpened(row, LineOpening::Held(LineUnavailable { until, reason })) => {
+                let change = self.hold_until(until, HoldReason::FirstContacts(reason));
+                if row.is_reminder() { self.claim(row, WritePurpose::Record(change)) } else { self.settle(row, change) }
             }
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(unavailable))
             | DispatchEvent::LineBlocked(row, unavailable) => {
@@ -330,10 +327,11 @@ impl MessageDriver<'_> {
     }
 
     fn hold_for_line<L>(&self, row: LedgerRow, unavailable: LineUnavailable, line: LineCondition) -> NextStep<L> {
-        self.settle_again(row, self.hold_until(unavailable), line, MAX_SETTLE_RETRIES)
+        let change = self.hold_until(unavailable.until, HoldReason::Obstacle(unavailable.reason));
+        self.settle_again(row, change, line, MAX_SETTLE_RETRIES)
     }
 
-    fn hold_until(&self, LineUnavailable { until, reason }: LineUnavailable) -> RowChange {
+    fn hold_until(&self, until: Timestamp, reason: HoldReason) -> RowChange {
         RowChange::Hold { owner: self.owner.clone(), until, reason }
     }
 
@@ -380,7 +378,7 @@ impl MessageDriver<'_> {
 
     fn hold_in_quiet_hours(&self, row: &LedgerRow) -> Option<RowChange> {
         let until = self.find_quiet_hours_end(row.ignores_quiet_hours, row.zone.as_deref())?;
-        Some(RowChange::Hold { owner: self.owner.clone(), until, reason: QUIET_HOURS_REASON.to_owned() })
+        Some(self.hold_until(until, HoldReason::QuietHours))
     }
 
     /// The end of the quiet hours that hold a message now.

@@ -1,0 +1,91 @@
+//! How long the oldest task of the client's CRMs and of its targets has waited, once a minute.
+//!
+//! A queue that is paused, whose worker died, or whose destination was removed from the
+//! configuration counts like any other.
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use serde_json::json;
+use tellonce_core::{
+    dispatch::Dispatcher,
+    fault::error_chain,
+    ledger::QueueKind,
+    telemetry::{self, DestinationKind, Gauge},
+};
+
+use super::{QueueWorker, destination::Destination, queue_lease::QueueLease};
+use crate::{
+    record_store::{ItemKey, OldestRecord, RecordStoreError},
+    task::QueueTask,
+};
+
+/// A queue whose tasks wait.
+struct WaitingQueue {
+    kind: DestinationKind,
+    queue: String,
+    oldest: OldestRecord,
+}
+
+impl QueueWorker {
+    /// Writes the gauges of the tasks that wait, and a log line that names the cause for each
+    /// queue.
+    pub async fn report_waits(&self, dispatcher: &Dispatcher) {
+        let Dispatcher { config, clock, ledger, .. } = dispatcher;
+        let now = clock.now();
+        let configured = || self.queue_names().map(str::to_owned).collect();
+        let queues = ledger.remember_queues(QueueKind::Destinations, configured()).await.unwrap_or_else(|error| {
+            tracing::error!("could not read which CRMs and targets there were: {}", error_chain(&error));
+            configured()
+        });
+        let found = join_all(queues.into_iter().map(|queue| self.find_waiting(queue, now))).await;
+        let mut waiting = Vec::new();
+        for WaitingQueue { kind, queue, oldest } in found.into_iter().flatten() {
+            let seconds = now.duration_since(oldest.since).as_secs();
+            let reason = match Destination::of_queue(config, &queue) {
+                Some(_) => self.find_reason(&queue, &oldest.key).await.unwrap_or_else(|error| error_chain(&error)),
+                None => "client.toml no longer has the destination".to_owned(),
+            };
+            tracing::warn!(
+                queue.name = queue,
+                task.id = %oldest.key,
+                wait.seconds = seconds,
+                "{} tasks of {queue} wait, the oldest since {seconds} s: {reason}", oldest.count
+            );
+            waiting.push((kind, seconds, format!("{queue}: {reason}")));
+        }
+        for kind in DestinationKind::ALL {
+            let of_kind = || waiting.iter().filter(|(of_queue, ..)| *of_queue == kind);
+            let reasons: Vec<String> = of_kind().map(|(_, _, reason)| reason.clone()).collect();
+            if let Some(seconds) = of_kind().map(|(_, seconds, _)| *seconds).max() {
+                let properties = [("reasons", json!(reasons))];
+                telemetry::write_gauge(&config.client, Gauge::OldestTaskSeconds(kind), seconds, &properties, now);
+            }
+        }
+    }
+
+    /// A queue whose oldest task has waited longer than usual.
+    async fn find_waiting(&self, queue: String, now: Timestamp) -> Option<WaitingQueue> {
+        let kind = if queue.starts_with("target:") { DestinationKind::Target } else { DestinationKind::Crm };
+        match self.connections.store.find_oldest(&queue, now).await {
+            Ok(oldest) => {
+                let oldest = oldest.filter(|oldest| now.duration_since(oldest.since) >= Gauge::USUAL_WAIT)?;
+                Some(WaitingQueue { kind, queue, oldest })
+            }
+            Err(error) => {
+                tracing::error!(queue.name = queue, "could not read what waits in {queue}: {}", error_chain(&error));
+                None
+            }
+        }
+    }
+
+    /// Why the oldest task of a queue waits: what paused the queue, or how the last attempt ended.
+    async fn find_reason(&self, queue: &str, oldest: &ItemKey) -> Result<String, RecordStoreError> {
+        let store = &self.connections.store;
+        let lease = store.get_record::<QueueLease>(&ItemKey::for_state(queue)).await?;
+        if let Some(reason) = lease.and_then(|lease| lease.value.reason) {
+            return Ok(reason);
+        }
+        let task = store.get_record::<QueueTask>(oldest).await?;
+        Ok(task.and_then(|task| task.value.reason).unwrap_or_else(|| "no worker has finished it yet".to_owned()))
+    }
+}

@@ -1,0 +1,60 @@
+//! The names of queues that were ever configured: `queues` / `lines` and `queues` / `destinations`.
+//!
+//! The index of due items is read by the name of a queue. If a line, a CRM or a target is removed
+//! from the configuration, what waits for it is found by the name that is kept here.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue as Value;
+
+use super::{Ledger, LedgerError, table::Consistency};
+
+const SUBJECT: &str = "queues";
+const NAMES: &str = "queue_names";
+
+/// Which queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueKind {
+    /// Messages of lines.
+    Lines,
+    /// Tasks of CRMs and targets.
+    Destinations,
+}
+
+impl QueueKind {
+    const fn stage(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Destinations => "destinations",
+        }
+    }
+}
+
+impl Ledger {
+    /// All queues of a kind that are or were configured. Remembers those that are.
+    pub async fn remember_queues(
+        &self,
+        kind: QueueKind,
+        configured: BTreeSet<String>,
+    ) -> Result<BTreeSet<String>, LedgerError> {
+        let item = self.get_item_with(SUBJECT, kind.stage(), Consistency::Eventual).await?;
+        let known: BTreeSet<String> =
+            item.as_ref().and_then(|item| item.get(NAMES)?.as_ss().ok()).into_iter().flatten().cloned().collect();
+        let all: BTreeSet<String> = known.union(&configured).cloned().collect();
+        if all != known {
+            self.db
+                .update_item()
+                .table_name(&self.table)
+                .key("subject", Value::S(SUBJECT.to_owned()))
+                .key("stage", Value::S(kind.stage().to_owned()))
+                // A set is added to, so two invocations lose no name.
+                .update_expression("ADD #names :names")
+                .expression_attribute_names("#names", NAMES)
+                .expression_attribute_values(":names", Value::Ss(configured.into_iter().collect()))
+                .send()
+                .await
+                .map_err(|error| LedgerError::Update(Box::new(error)))?;
+        }
+        Ok(all)
+    }
+}

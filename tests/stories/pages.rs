@@ -1,0 +1,301 @@
+//! An outage that leaves customers or the team unserved pages once, and stops when it ends.
+//!
+//! A page is a change of an alarm of `template.yaml` to `ALARM` that notifies an operator. Each
+//! story prints how many an outage caused, and how long after the first customer or team member who
+//! was not served. Minutes pass for the functions only.
+
+use jiff::SignedDuration;
+use serde_json::json;
+use tellonce_fakes::services::{FakeFault, FakeService};
+use tellonce_stack::alarms::{AlarmChange, AlarmState};
+
+use crate::{
+    calendars::{diary_event, whole_minute_in_hours},
+    conversations::{entry_counts, settle_line_events, team_notifications, write_from_phone},
+    lead_endpoint,
+    leads::{meta_lead, recorded_body_of_today},
+    world::{LINE_TOKEN, World, WorldSetup},
+};
+
+const PHONE: &str = "+972545550199";
+const OTHER_PHONE: &str = "+972525550101";
+/// How long an outage may be unnoticed, in minutes.
+const PAGE_WITHIN: i64 = 15;
+/// After an outage an alarm may need this long to end, in minutes: the next try of what waited, and
+/// the minutes that the alarm looks back on.
+const ENDS_WITHIN: u32 = 60;
+
+const CRM_AND_SLACK_TOML: &str = r#"
+[crms.hub]
+kind = "hubspot"
+[targets.slack]
+kind = "slack"
+[escalations.urgent]
+when = { words = { en = ["urgent"] } }
+to = ["slack"]
+"#;
+
+const HUBSPOT: FakeService = FakeService::Crm("hubspot");
+const SLACK: FakeService = FakeService::Target("slack");
+/// More faults than requests in any story.
+const ALWAYS: u32 = 1_000_000;
+
+/// A world in which all has been well for long enough that every alarm knows it.
+async fn start_world() -> World {
+    let world = World::start_with(WorldSetup {
+        extra_toml: CRM_AND_SLACK_TOML,
+        line_events: true,
+        extra_secrets: vec![
+            ("crms/hub", "pat-eu1-story".to_owned()),
+            ("targets/slack", "https://hooks.slack.com/services/T0STORY/B0STORY/storystorystory".to_owned()),
+        ],
+        ..WorldSetup::default()
+    })
+    .await;
+    // A feed without any event would be a problem of its own.
+    let start = whole_minute_in_hours(&world, 20 * 24);
+    world.stack.calendars().put_event("diary.ics", diary_event(&world, "far", start, OTHER_PHONE)).unwrap();
+    world.run_minutes(15).await;
+    world
+}
+
+/// What the operators see of an outage.
+struct PageWatch<'w> {
+    world: &'w World,
+    outage: &'static str,
+    /// The first evaluation of the alarms.
+    from: i64,
+    /// When the first customer or team member was not served.
+    unserved_at: i64,
+}
+
+impl<'w> PageWatch<'w> {
+    /// An outage that leaves the first customer or team member unserved now.
+    fn begin(world: &'w World, outage: &'static str) -> Self {
+        let now = world.stack.metrics().current_minute();
+        Self { world, outage, from: now - 1, unserved_at: now }
+    }
+
+    async fn list_changes(&self) -> Vec<AlarmChange> {
+        // A line of a function is read a moment after the function printed it.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        self.world.stack.list_alarm_changes(self.from).unwrap()
+    }
+
+    /// The alarms that are on now.
+    async fn list_raised(&self) -> Vec<String> {
+        let mut raised: Vec<String> = Vec::new();
+        for change in self.list_changes().await {
+            raised.retain(|alarm| *alarm != change.alarm);
+            if change.state == AlarmState::Alarm {
+                raised.push(change.alarm);
+            }
+        }
+        raised
+    }
+
+    /// Lets minutes pass after the end of the outage until no alarm is on.
+    async fn wait_for_end(&self) {
+        for _ in 0..ENDS_WITHIN / 5 {
+            self.world.run_minutes(5).await;
+            settle_line_events(self.world).await;
+            if self.list_raised().await.is_empty() {
+                return;
+            }
+        }
+        panic!(
+            "{}: after {ENDS_WITHIN} minutes these alarms are still on: {:?}",
+            self.outage,
+            self.list_raised().await
+        );
+    }
+
+    /// Prints and returns the pages: alarm, and minutes since the first customer or team member who
+    /// was not served.
+    async fn report_pages(&self) -> Vec<(String, i64)> {
+        let changes = self.list_changes().await;
+        let pages = changes.iter().filter(|change| change.state == AlarmState::Alarm && change.notifies);
+        let pages: Vec<(String, i64)> = pages
+            .map(|change| (change.alarm.replace("tellonce-story-", ""), change.minute - self.unserved_at))
+            .collect();
+        let after = pages.first().map(|(_, minutes)| format!(" (alarm after {minutes} min)")).unwrap_or_default();
+        println!("pages: {}: {}{after}", self.outage, pages.len());
+        pages
+    }
+
+    /// Asserts that the outage caused one page, of this alarm, at most `within` minutes after the
+    /// first customer or team member who was not served.
+    async fn assert_one_page(&self, alarm: &str, within: i64) {
+        let pages = self.report_pages().await;
+        let [(paged, minutes)] = pages.as_slice() else { panic!("{}: {pages:?}", self.outage) };
+        assert_eq!(paged, alarm, "{}", self.outage);
+        assert!((0..=within).contains(minutes), "{}: after {minutes} minutes", self.outage);
+    }
+}
+
+/// Asserts that nothing was given up and no message was sent twice.
+fn assert_nothing_lost_or_repeated(world: &World) {
+    assert!(world.stack.failures().is_empty(), "{:?}", world.stack.failures());
+    assert!(world.stack.provider().max_messages_per_key() <= 1);
+}
+
+/// Lets hours pass. A customer writes once in each hour; returns how many did.
+async fn write_every_hour(world: &World, hours: u32) -> usize {
+    for hour in 0..hours {
+        write_from_phone(world, PHONE, &format!("Question {hour}"));
+        settle_line_events(world).await;
+        world.run_minutes(60).await;
+    }
+    usize::try_from(hours).unwrap()
+}
+
+/// Lets hours pass. Only the minute of reminder-scheduler runs every minute, because its gauge may
+/// not be missing. The other schedules run every five minutes.
+async fn run_hours_cheaply(world: &World, hours: u32) {
+    for minute in 0..hours * 60 {
+        world.advance_time(SignedDuration::from_mins(1));
+        world.tick().await;
+        if minute % 5 == 0 {
+            world.tick_conversations().await;
+            world.stack.poll_feeds().await.unwrap();
+        }
+    }
+    world.settle().await;
+}
+
+/// Asserts that each message of the line is in the CRM once.
+fn assert_entries(world: &World, count: usize) {
+    let entries = entry_counts(world, "hub");
+    assert!(entries.len() == count && entries.values().all(|count| *count == 1), "{entries:?}");
+}
+
+#[tokio::test]
+async fn a_missing_line_token_pages_once() {
+    let world = start_world().await;
+    world.stack.secrets().remove("tellonce/story/lines/main");
+    // The functions keep a token for a while. A new process has to read it.
+    world.stack.kill_function("order-notifier").await;
+    world.stack.kill_function("reminder-scheduler").await;
+    let watch = PageWatch::begin(&world, "line token missing");
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    world.run_minutes(90).await;
+    assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
+    world.stack.secrets().rotate("tellonce/story/lines/main", LINE_TOKEN);
+    watch.wait_for_end().await;
+    watch.assert_one_page("messages-waiting", PAGE_WITHIN).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready."]);
+    assert_nothing_lost_or_repeated(&world);
+}
+
+#[tokio::test]
+async fn a_crm_that_is_unavailable_pages_once_although_few_customers_write() {
+    let world = start_world().await;
+    world.stack.fakes().fail_next(HUBSPOT, FakeFault::Status(503), ALWAYS);
+    let watch = PageWatch::begin(&world, "CRM 503 at one message an hour");
+    let messages = write_every_hour(&world, 5).await;
+    assert_entries(&world, 0);
+    world.stack.fakes().heal();
+    watch.wait_for_end().await;
+    // Entries lose nothing by waiting, so the alarm comes after two hours.
+    watch.assert_one_page("entries-waiting", 120 + PAGE_WITHIN).await;
+    assert_entries(&world, messages);
+    assert_nothing_lost_or_repeated(&world);
+}
+
+#[tokio::test]
+async fn a_target_that_is_down_pages_once() {
+    let world = start_world().await;
+    world.stack.fakes().fail_next(SLACK, FakeFault::Status(503), ALWAYS);
+    let watch = PageWatch::begin(&world, "Slack down");
+    write_from_phone(&world, PHONE, "This is urgent");
+    settle_line_events(&world).await;
+    world.run_minutes(120).await;
+    assert!(team_notifications(&world).is_empty());
+    world.stack.fakes().heal();
+    watch.wait_for_end().await;
+    watch.assert_one_page("alerts-waiting", PAGE_WITHIN).await;
+    assert_eq!(team_notifications(&world).len(), 1, "{:?}", team_notifications(&world));
+    assert_entries(&world, 1);
+    assert_nothing_lost_or_repeated(&world);
+}
+
+#[tokio::test]
+async fn a_credential_that_is_refused_for_a_day_pages_once() {
+    let world = start_world().await;
+    world.stack.fakes().fail_next(SLACK, FakeFault::Status(403), ALWAYS);
+    let watch = PageWatch::begin(&world, "credential refused for a day");
+    write_from_phone(&world, PHONE, "This is urgent");
+    settle_line_events(&world).await;
+    run_hours_cheaply(&world, 24).await;
+    assert!(team_notifications(&world).is_empty());
+    world.stack.fakes().heal();
+    watch.wait_for_end().await;
+    watch.assert_one_page("alerts-waiting", PAGE_WITHIN).await;
+    assert_eq!(team_notifications(&world).len(), 1, "{:?}", team_notifications(&world));
+    assert_nothing_lost_or_repeated(&world);
+}
+
+#[tokio::test]
+async fn a_stream_mapping_that_is_disabled_pages_once() {
+    let world = start_world().await;
+    world.stack.set_mapping_enabled("OrderNotifier/Inbox", false).unwrap();
+    let watch = PageWatch::begin(&world, "stream mapping disabled");
+    assert_eq!(world.post(world.erp_post("m-1", "ready", "1", PHONE)).await, 200);
+    world.run_minutes(120).await;
+    assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
+    world.stack.set_mapping_enabled("OrderNotifier/Inbox", true).unwrap();
+    watch.wait_for_end().await;
+    watch.assert_one_page("heartbeat-late", PAGE_WITHIN).await;
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready."]);
+    assert_nothing_lost_or_repeated(&world);
+}
+
+#[tokio::test]
+async fn a_lookup_api_that_is_down_for_six_hours_pages_once() {
+    let world = start_world().await;
+    world.stack.leads().put_lead(meta_lead(&world, "444444444444000", PHONE)).unwrap();
+    world.stack.fakes().fail_next(FakeService::Graph, FakeFault::Status(503), ALWAYS);
+    let watch = PageWatch::begin(&world, "look-up API down for six hours");
+    world.deliver(lead_endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
+    world.run_minutes(6 * 60).await;
+    assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
+    world.stack.fakes().heal();
+    watch.wait_for_end().await;
+    let pages = watch.report_pages().await;
+    let [(_, minutes)] = pages.as_slice() else { panic!("{pages:?}") };
+    assert!((0..=PAGE_WITHIN).contains(minutes), "{pages:?}");
+    assert_eq!(world.texts_on_phone(PHONE).len(), 1);
+    assert_nothing_lost_or_repeated(&world);
+}
+
+#[tokio::test]
+async fn transaction_conflicts_page_not_at_all() {
+    const LEADS: usize = 40;
+    let world = start_world().await;
+    let watch = PageWatch::begin(&world, "transaction conflicts at 15 %");
+    world.stack.dynamo().faults().conflict_fraction(0.15);
+    for number in 0..LEADS {
+        let body = json!({
+            "leadId": format!("L-{number}"), "firstName": "Omer", "phone": format!("+9725255502{number:02}"),
+            "country": "IL", "consent": {"whatsapp": true}, "createdAt": world.now().to_string(),
+        });
+        // A form repeats a delivery that was not accepted.
+        let mut statuses = Vec::new();
+        while statuses.last() != Some(&200) {
+            assert!(statuses.len() < 10, "{statuses:?}");
+            statuses.push(world.post(lead_endpoint::website_post("application/json", body.to_string().into())).await);
+        }
+        if number % 10 == 9 {
+            world.settle().await;
+            world.run_minutes(5).await;
+        }
+    }
+    world.run_minutes(15).await;
+    world.stack.dynamo().faults().clear();
+    world.advance_time(SignedDuration::from_mins(1));
+    world.tick().await;
+    let pages = watch.report_pages().await;
+    assert!(pages.is_empty(), "{pages:?}");
+    assert_eq!(world.messages().len(), LEADS);
+    assert_nothing_lost_or_repeated(&world);
+}
