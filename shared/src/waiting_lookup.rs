@@ -19,8 +19,8 @@
 //! Promises: no record of a stream fails for a sender's trouble, and one sender that does not
 //! respond takes [`MAX_LOOKUP_TIME`](crate::lookup::MAX_LOOKUP_TIME) from a batch. A missing or
 //! refused credential waits as well, because a message is still useful when the operator has stored
-//! a valid one. An operator is alerted at the first failure. Does **not** cover the tables and secrets of AWS: if they fail,
-//! the record is repeated.
+//! a valid one. An operator is alerted at the first failure. Does **not** cover the tables and
+//! secrets of AWS: if they fail, the record is repeated.
 
 use std::{
     collections::{BTreeMap, HashMap},
