@@ -437,7 +437,7 @@ async fn a_reminder_costs_three_requests_besides_the_send() {
     assert_eq!(claims, 1, "the claim, with the header and the opt-out");
     assert_eq!(puts, 1, "the settlement");
     assert_eq!(gets - idle_gets, 1, "whether the customer is new");
-    assert_eq!((queries, idle_queries), (1, 1), "what is due or waits, once for the sweep");
+    assert_eq!((queries, idle_queries), (3, 3), "what is due or waits, waiting lookups, and heartbeats");
     assert_eq!(updates, 2, "the line's rate, and its health once for the sweep");
     let forms = u64::try_from(FORM_SETTINGS.len()).unwrap();
     assert_eq!(idle_gets, 2 + forms, "the names of lines, the state of the line and of each form");

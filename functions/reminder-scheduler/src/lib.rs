@@ -13,8 +13,8 @@
 //!    that are due from what is known *at that moment*. It sends them together with the messages
 //!    that waited, most useful first, at the line's rate. A sweep of a line ends when nothing is
 //!    due, the line is blocked, or the time is up. At the same time `lookup_replays` replays the
-//!    deliveries of all inboxes whose lookup is tried again. Then the heartbeats are checked, and the next
-//!    ones are sent.
+//!    deliveries of all inboxes whose lookup is tried again. Then the heartbeats are checked, and
+//!    the next ones are sent.
 //!
 //! [`plan_reminders`](plan::plan_reminders) decides which reminder is due when. It is pure.
 //!
