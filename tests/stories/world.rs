@@ -476,8 +476,8 @@ impl World {
     pub(crate) fn read_gauge(&self, function: &str, gauge: &str) -> Option<Value> {
         let from = self.now().as_millisecond() - 60_000;
         let lines = self.stack.log_lines(function).into_iter().filter(|line| line.text.contains("\"_aws\""));
-        let written = lines.filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
-        written.filter(|line| line.get(gauge).is_some() && line["_aws"]["Timestamp"].as_i64() >= Some(from)).last()
+        let mut written = lines.rev().filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
+        written.find(|line| line.get(gauge).is_some() && line["_aws"]["Timestamp"].as_i64() >= Some(from))
     }
 
     /// The texts on a customer's phone, in order of arrival.

@@ -131,7 +131,7 @@ impl ReminderScheduler {
         unread_since.retain(|line, _| queues.iter().any(|queue| queue.line == *line && queue.items.is_err()));
         let unread = queues.iter().filter(|queue| queue.items.is_err()).map(|LineQueue { line, .. }| Wait {
             place: line.clone(),
-            key: IdempotencyKey::from_parts(&format!("line:{line}"), "state"),
+            key: IdempotencyKey::from_parts(format!("line:{line}"), "state"),
             since: *unread_since.entry(line.clone()).or_insert(now),
             kind: WaitKind::UnreadQueue,
         });

@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn order(number: u32) -> IdempotencyKey {
-        IdempotencyKey::from_parts(&format!("order:{number}"), "ready")
+        IdempotencyKey::from_parts(format!("order:{number}"), "ready")
     }
 
     fn lead(number: u32) -> IdempotencyKey {

@@ -195,15 +195,7 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
         }
         RowChange::Hold { owner, until, reason } => {
             check_owner(row, owner)?;
-            release_claim(&mut next);
-            next.state = if row.may_have_arrived() { MessageState::Unknown } else { MessageState::Held };
-            let mut until = (*until).min(row.useful_until);
-            if let HoldReason::Obstacle(_) = reason {
-                until = until.min(now + MAX_OBSTACLE_HOLD);
-                next.waiting_since = row.waiting_since.or(Some(now));
-            }
-            next.due_at = Some(until.max(now));
-            next.reason = Some(reason.text().to_owned());
+            return Ok(hold_row(row, next, *until, reason, now));
         }
         RowChange::Accept { owner, provider_id } => {
             check_owner(row, owner)?;
@@ -266,6 +258,20 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
         }
     }
     Ok(next)
+}
+
+/// Holds a row. Only an obstacle makes it wait: in quiet hours it should not go yet.
+fn hold_row(row: &LedgerRow, mut next: LedgerRow, until: Timestamp, reason: &HoldReason, now: Timestamp) -> LedgerRow {
+    release_claim(&mut next);
+    next.state = if row.may_have_arrived() { MessageState::Unknown } else { MessageState::Held };
+    let mut until = until.min(row.useful_until);
+    if let HoldReason::Obstacle(_) = reason {
+        until = until.min(now + MAX_OBSTACLE_HOLD);
+        next.waiting_since = row.waiting_since.or(Some(now));
+    }
+    next.due_at = Some(until.max(now));
+    next.reason = Some(reason.text().to_owned());
+    next
 }
 
 /// Expires a row. A message that may have arrived needs a person instead.

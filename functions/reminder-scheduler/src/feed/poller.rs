@@ -289,7 +289,7 @@ impl FeedPoller<'_> {
         };
         let FeedChanges { pending, changes, new_count, waiting_count } = changes;
         snapshot.count_new(new_count, asked_at);
-        snapshot.problem = self.describe_problems(source, &feed, suspect.as_ref(), waiting_count, asked_at);
+        snapshot.problem = Self::describe_problems(source, &feed, suspect.as_ref(), waiting_count, asked_at);
         drop(feed);
         summary.waiting += waiting_count;
         if suspect.is_some() {
@@ -457,7 +457,6 @@ impl FeedPoller<'_> {
 
     /// Logs what an operator should know of a read, and describes it for the row.
     fn describe_problems(
-        &self,
         source: FeedSource<'_>,
         feed: &ParsedFeed,
         suspect: Option<&SuspectRead>,
