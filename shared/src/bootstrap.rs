@@ -243,7 +243,7 @@ impl AwsClients {
         let region = Region::new(required("AWS_REGION")?);
         let client = http.clone();
         let connect = move |settings: &HttpConnectorSettings, _: &RuntimeComponents| {
-            let timeout = settings.read_timeout().unwrap_or(AWS_SEND_TIMEOUT);
+            let timeout = settings.read_timeout().unwrap_or(SEND_TIMEOUTS.attempt);
             SharedHttpConnector::new(ReqwestConnector { client: client.clone(), timeout })
         };
         let common = SdkConfig::builder()
@@ -477,7 +477,8 @@ mod tests {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap());
         let aws = aws_with_endpoint("AWS_ENDPOINT_URL", &url);
-        let config = aws.build_sdk_config(Some(&url), 2, Duration::from_millis(50));
+        let timeouts = AwsTimeouts { attempt: Duration::from_millis(50), operation: Duration::from_secs(10) };
+        let config = aws.build_sdk_config(Some(&url), 2, timeouts);
         let dynamodb = aws_sdk_dynamodb::Client::new(&config);
         let mut connections = Vec::new();
         let accept_all = async {

@@ -190,6 +190,15 @@ impl QueueLeases {
         }
     }
 
+    /// Why a queue was paused last, for people; none since it works.
+    pub async fn read_reason(&self, queue: &str) -> Result<Option<String>, RecordStoreError> {
+        let ItemKey { subject, stage } = ItemKey::for_state(queue);
+        let get = self.db.get_item().table_name(&self.table).consistent_read(true);
+        let get = get.key("subject", text_value(subject)).key("stage", text_value(stage));
+        let row = get.send().await.map_err(|error| RecordStoreError::GetFailed(Box::new(error)))?.item;
+        Ok(row.and_then(|row| ItemReader(&row).owned("reason")))
+    }
+
     fn update_row(&self, queue: &str, owner: &str, now: Timestamp) -> UpdateItemFluentBuilder {
         let ItemKey { subject, stage } = ItemKey::for_state(queue);
         let ttl = now.as_second() + LEASE_ROW_RETENTION.as_secs();

@@ -13,7 +13,7 @@ use tellonce_core::{
     telemetry::{self, DestinationKind, Gauge},
 };
 
-use super::{QueueWorker, destination::Destination, queue_lease::QueueLease};
+use super::{QueueWorker, destination::Destination};
 use crate::{
     record_store::{ItemKey, OldestRecord, RecordStoreError},
     task::QueueTask,
@@ -80,12 +80,10 @@ impl QueueWorker {
 
     /// Why the oldest task of a queue waits: what paused the queue, or how the last attempt ended.
     async fn find_reason(&self, queue: &str, oldest: &ItemKey) -> Result<String, RecordStoreError> {
-        let store = &self.connections.store;
-        let lease = store.get_record::<QueueLease>(&ItemKey::for_state(queue)).await?;
-        if let Some(reason) = lease.and_then(|lease| lease.value.reason) {
+        if let Some(reason) = self.leases.read_reason(queue).await? {
             return Ok(reason);
         }
-        let task = store.get_record::<QueueTask>(oldest).await?;
+        let task = self.connections.store.get_record::<QueueTask>(oldest).await?;
         Ok(task.and_then(|task| task.value.reason).unwrap_or_else(|| "no worker has finished it yet".to_owned()))
     }
 }
