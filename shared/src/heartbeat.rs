@@ -3,7 +3,7 @@
 //! Main types: [`HeartbeatPath`] is a path that must work; [`HeartbeatReceipts`] writes that a
 //! heartbeat arrived; [`HeartbeatMonitor`] sends heartbeats and publishes the age of the oldest.
 //!
-//! Flow: every five minutes reminder-scheduler overwrites the item [`HEARTBEAT_ID`] in each inbox
+//! Flow: every seven minutes reminder-scheduler overwrites the item [`HEARTBEAT_ID`] in each inbox
 //! that the client uses. The inbox's stream passes it on like a delivery, and the function that
 //! reads the inbox writes a receipt. The clock of conversation-sync and the feed poll write
 //! receipts of their own when they have done their work. Every minute reminder-scheduler reads all
@@ -47,9 +47,12 @@ pub const HEARTBEAT_ID: &str = "heartbeat";
 pub const HEARTBEAT_SUBJECT: &str = "heartbeat";
 /// The stage of the row that says when heartbeats were last sent.
 const SENT_STAGE: &str = "sent";
-/// The least time between two heartbeats. It is half a minute less than five minutes, because a
-/// minute of a schedule is not exactly as long as the one before.
-const MIN_INTERVAL: SignedDuration = SignedDuration::from_secs(270);
+/// The least time between two heartbeats: seven minutes, so that the alarm at ten minutes allows for
+/// a slow one, and an idle client costs little. It is half a minute less, because a minute of a
+/// schedule is not exactly as long as the one before.
+const MIN_INTERVAL: SignedDuration = SignedDuration::from_secs(390);
+/// The same for the feed schedule, which runs every five minutes.
+const MIN_FEED_INTERVAL: SignedDuration = SignedDuration::from_secs(270);
 /// The longest image of a heartbeat, in bytes. Longer images are not parsed for it.
 const MAX_IMAGE_BYTES: usize = 256;
 
@@ -90,6 +93,18 @@ impl HeartbeatPath {
             Self::LineInbox => "line-inbox",
             Self::ConversationSyncMinute => "conversation-sync-minute",
             Self::Feeds => "feeds",
+        }
+    }
+
+    /// The least time between two receipts of a schedule.
+    const fn min_interval(self) -> SignedDuration {
+        match self {
+            Self::Feeds => MIN_FEED_INTERVAL,
+            Self::StoreInbox
+            | Self::BookingInbox
+            | Self::LeadInbox
+            | Self::LineInbox
+            | Self::ConversationSyncMinute => MIN_INTERVAL,
         }
     }
 
@@ -145,8 +160,8 @@ pub fn find_sent_at(image: &str) -> Option<Timestamp> {
 }
 
 /// Whether it is time for the next heartbeat.
-fn is_due(last: Option<Timestamp>, now: Timestamp) -> bool {
-    last.is_none_or(|last| now.duration_since(last) >= MIN_INTERVAL)
+fn is_due(last: Option<Timestamp>, interval: SignedDuration, now: Timestamp) -> bool {
+    last.is_none_or(|last| now.duration_since(last) >= interval)
 }
 
 /// Records which heartbeats of one path arrived.
@@ -186,11 +201,12 @@ impl HeartbeatReceipts {
         }
     }
 
-    /// Records that a schedule did its work, once in five minutes in each process. A failure is
+    /// Records that a schedule did its work, once in seven minutes in each process, the feed
+    /// schedule once in five. A failure is
     /// logged: the run itself succeeded, and the next one records again.
     pub async fn record_run(&self, now: Timestamp) {
         let lock_last_run = || self.last_run.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_due(*lock_last_run(), now) {
+        if !is_due(*lock_last_run(), self.path.min_interval(), now) {
             return;
         }
         match self.record_receipt(now, now).await {
@@ -200,7 +216,7 @@ impl HeartbeatReceipts {
     }
 
     /// Records the heartbeat of a stream record. A failure is logged: deliveries do not wait for
-    /// it, and the next heartbeat comes in five minutes.
+    /// it, and the next heartbeat comes in seven minutes.
     pub(crate) async fn record_heartbeat(&self, sent_at: Timestamp, now: Timestamp) {
         if let Err(error) = self.record_receipt(sent_at, now).await {
             log_failure(self.path, &error);
@@ -235,7 +251,7 @@ impl HeartbeatMonitor {
         let (seconds, path) = oldest.map_or((0, ""), |(path, age)| (age.as_secs(), path.name()));
         let path = [("heartbeat", json!(path))];
         telemetry::write_gauge(&config.client, Gauge::OldestHeartbeatSeconds, seconds, &path, now);
-        if !is_due(log.sent_at, now) {
+        if !is_due(log.sent_at, MIN_INTERVAL, now) {
             return Ok(());
         }
         let used_inboxes = self.inboxes.iter().filter(|(path, _)| used.contains(path));
@@ -379,10 +395,13 @@ mod tests {
     }
 
     #[test]
-    fn heartbeats_are_due_every_fifth_minute_although_minutes_differ_a_little() {
-        assert!(is_due(None, at(0)));
-        assert!(!is_due(Some(at(0)), at(4)));
-        assert!(is_due(Some(at(0)), at(5) - SignedDuration::from_secs(2)));
+    fn heartbeats_are_due_every_seventh_minute_although_minutes_differ_a_little() {
+        for (path, minutes) in [(HeartbeatPath::ConversationSyncMinute, 7), (HeartbeatPath::Feeds, 5)] {
+            let interval = path.min_interval();
+            assert!(is_due(None, interval, at(0)));
+            assert!(!is_due(Some(at(0)), interval, at(minutes - 1)));
+            assert!(is_due(Some(at(0)), interval, at(minutes) - SignedDuration::from_secs(2)));
+        }
     }
 
     #[test]

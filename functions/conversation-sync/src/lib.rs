@@ -202,7 +202,7 @@ impl ConversationSync {
     /// Delivers new tasks. A task that is not delivered stays due.
     async fn deliver_tasks(&self, invocation: &Invocation, created: &CreatedTasks) {
         let stop_at = Deadline::from_now(QUEUE_TIME_PER_BATCH);
-        let budget = RunBudget { invocation, stop_at, include_due_tasks: false };
+        let budget = RunBudget { invocation, stop_at, include_due_tasks: false, empty_queues: BTreeSet::new() };
         self.work_queues(created, &budget).await;
     }
 
@@ -219,7 +219,7 @@ impl ConversationSync {
     /// all tasks that are due.
     async fn run_scheduled(&self, invocation: &Invocation) -> Result<(), RecordStoreError> {
         // First, so that it is written even if the rest runs out of time.
-        self.queue_worker.report_waits(&self.dispatcher).await;
+        let empty_queues = self.queue_worker.report_waits(&self.dispatcher).await;
         let created = CreatedTasks::default();
         let alerts = self.alert_sender(&created);
         let lid_contacts = self.lid_contacts();
@@ -231,7 +231,7 @@ impl ConversationSync {
             lid_contacts: &lid_contacts,
         };
         let checked = due_checks.run(Deadline::from_now(DUE_CHECK_TIME)).await;
-        let budget = RunBudget { invocation, stop_at: invocation.deadline, include_due_tasks: true };
+        let budget = RunBudget { invocation, stop_at: invocation.deadline, include_due_tasks: true, empty_queues };
         self.work_queues(&created, &budget).await;
         checked
     }

@@ -138,17 +138,20 @@ impl SweepFlow<'_> {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        tracing::info!(
-            sweep.due = sweep.due,
-            sweep.accepted = sweep.accepted,
-            sweep.ended = sweep.ended,
-            sweep.waiting = sweep.waiting,
-            sweep.deferred = sweep.deferred,
-            sweep.failed = sweep.failed,
-            "swept all lines: {} due, {} accepted",
-            sweep.due,
-            sweep.accepted
-        );
+        // A line for each idle minute would cost as much as the minute.
+        if sweep != SweepSummary::default() {
+            tracing::info!(
+                sweep.due = sweep.due,
+                sweep.accepted = sweep.accepted,
+                sweep.ended = sweep.ended,
+                sweep.waiting = sweep.waiting,
+                sweep.deferred = sweep.deferred,
+                sweep.failed = sweep.failed,
+                "swept all lines: {} due, {} accepted",
+                sweep.due,
+                sweep.accepted
+            );
+        }
         failed.map_or(Ok(sweep), Err)
     }
 

@@ -9,7 +9,10 @@
 //! Developer Guide, "Using IAM with DynamoDB transactions". Not imitated: calls of e-mail and SNS,
 //! and KMS keys.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+};
 
 use http::{HeaderMap, header};
 use serde_json::{Value, json};
@@ -36,6 +39,10 @@ pub(crate) struct RequestedAction {
     resource: String,
     /// The partition key of an item, if the request names one.
     leading_key: Option<String>,
+    /// The top-level attributes that the request names.
+    attributes: BTreeSet<String>,
+    /// What the request asks to return of the item.
+    return_values: Option<String>,
 }
 
 impl FunctionRoles {
@@ -81,17 +88,45 @@ fn allows(statement: &RoleStatement, wanted: &RequestedAction) -> bool {
 
 /// Whether a condition holds. One that is not known here does not.
 fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
-    let known = ["StringEquals", "StringLike", "ForAllValues:StringEquals", "ForAllValues:StringLike"];
-    let Some(keys) = keys.as_object().filter(|_| known.contains(&operator)) else { return false };
+    let for_all = operator.strip_prefix("ForAllValues:");
+    let operator = for_all.unwrap_or(operator);
+    let if_exists = operator.strip_suffix("IfExists");
+    let is_known = ["StringEquals", "StringLike"].contains(&if_exists.unwrap_or(operator));
+    let Some(keys) = keys.as_object().filter(|_| is_known) else { return false };
     keys.iter().all(|(key, values)| {
-        let values: Vec<&str> = match values {
+        let allowed: Vec<&str> = match values {
             Value::String(text) => vec![text],
             Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
-        let leading_key = wanted.leading_key.as_deref().filter(|_| key == "dynamodb:LeadingKeys");
-        leading_key.is_some_and(|leading_key| values.iter().any(|value| matches_pattern(value, leading_key)))
+        let found: Vec<&str> = match key.as_str() {
+            "dynamodb:LeadingKeys" => wanted.leading_key.as_deref().into_iter().collect(),
+            "dynamodb:Attributes" => wanted.attributes.iter().map(String::as_str).collect(),
+            "dynamodb:ReturnValues" => wanted.return_values.as_deref().into_iter().collect(),
+            _ => return false,
+        };
+        // AWS lets a key that the request lacks pass with `ForAllValues`. Here that is a mistake.
+        (!found.is_empty() || if_exists.is_some())
+            && found.iter().all(|text| allowed.iter().any(|pattern| matches_pattern(pattern, text)))
     })
+}
+
+/// The top-level attributes that a request names: its key, its item and its expressions.
+fn find_attributes(request: &Value) -> BTreeSet<String> {
+    const OPERATORS: [&str; 10] =
+        ["SET", "REMOVE", "ADD", "DELETE", "AND", "OR", "NOT", "IN", "BETWEEN", "attribute_exists"];
+    const FUNCTIONS: [&str; 5] = ["attribute_not_exists", "attribute_type", "begins_with", "if_not_exists", "size"];
+    let names = &request["ExpressionAttributeNames"];
+    let expressions = ["UpdateExpression", "ConditionExpression", "ProjectionExpression"];
+    let words = expressions.iter().filter_map(|name| request[*name].as_str()).flat_map(|expression| {
+        expression.split(|c: char| !(c.is_ascii_alphanumeric() || "_#:.".contains(c))).filter_map(|word| {
+            let word = word.split('.').next().filter(|word| !word.is_empty() && !word.starts_with(':'))?;
+            let is_name = !OPERATORS.contains(&word) && !FUNCTIONS.contains(&word);
+            is_name.then(|| names[word].as_str().unwrap_or(word).to_owned())
+        })
+    });
+    let parts = ["Key", "Item"].iter().filter_map(|name| request[*name].as_object());
+    parts.flat_map(|part| part.keys().cloned()).chain(words).collect()
 }
 
 /// Whether a text matches a pattern with `*` (any characters) and `?` (one character).
@@ -115,6 +150,8 @@ pub(crate) fn secret_action(request: &Value) -> Vec<RequestedAction> {
         action: "secretsmanager:GetSecretValue".to_owned(),
         resource: format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf"),
         leading_key: None,
+        attributes: BTreeSet::new(),
+        return_values: None,
     }]
 }
 
@@ -134,6 +171,8 @@ pub(crate) fn table_actions(
             action: format!("dynamodb:{name}"),
             resource: format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}{index}"),
             leading_key: leading_key.map(str::to_owned),
+            attributes: find_attributes(part),
+            return_values: part["ReturnValues"].as_str().map(str::to_owned),
         }
     };
     let parts = |list: &Value| -> Vec<RequestedAction> {
@@ -243,6 +282,36 @@ Resources:
         let put = |id: &str| json!({"TableName": "Inbox", "Item": {"id": {"S": id}}});
         assert!(is_allowed("PutItem", &put("heartbeat")));
         assert!(!is_allowed("PutItem", &put("shop#1")));
+    }
+
+    #[test]
+    fn conditions_on_attributes_and_on_what_is_returned_are_checked() {
+        let condition = json!({
+            "ForAllValues:StringEquals": {"dynamodb:Attributes": ["id", "outcome", "replayed_at"]},
+            "StringEqualsIfExists": {"dynamodb:ReturnValues": ["NONE"]},
+        });
+        let statement = RoleStatement {
+            actions: vec!["dynamodb:UpdateItem".into()],
+            resources: vec!["*".into()],
+            condition: condition.as_object().unwrap().clone(),
+        };
+        let replay = json!({
+            "TableName": "Inbox", "Key": {"id": {"S": "a"}}, "ConditionExpression": "attribute_exists(#o) AND #o = :code",
+            "UpdateExpression": "REMOVE outcome SET replayed_at = :now", "ExpressionAttributeNames": {"#o": "outcome"},
+        });
+        let is_allowed = |request: &Value| {
+            table_actions("UpdateItem", request, &BTreeMap::new()).iter().all(|wanted| allows(&statement, wanted))
+        };
+        assert!(is_allowed(&replay));
+        for (member, value) in [
+            ("ReturnValues", "ALL_OLD"),
+            ("UpdateExpression", "SET body = :now"),
+            ("ConditionExpression", "sender = :a"),
+        ] {
+            let mut other = replay.clone();
+            other[member] = json!(value);
+            assert!(!is_allowed(&other), "{member} {value}");
+        }
     }
 
     #[test]

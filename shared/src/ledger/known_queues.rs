@@ -3,7 +3,7 @@
 //! The index of due items is read by the name of a queue. If a line, a CRM or a target is removed
 //! from the configuration, what waits for it is found by the name that is kept here.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue as Value;
 
@@ -13,7 +13,7 @@ const SUBJECT: &str = "queues";
 const NAMES: &str = "queue_names";
 
 /// Which queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum QueueKind {
     /// Messages of lines.
     Lines,
@@ -31,12 +31,16 @@ impl QueueKind {
 }
 
 impl Ledger {
-    /// All queues of a kind that are or were configured. Remembers those that are.
+    /// All queues of a kind that are or were configured. Remembers those that are. The table is read
+    /// once in each process: another configuration comes with another process.
     pub async fn remember_queues(
         &self,
         kind: QueueKind,
         configured: BTreeSet<String>,
     ) -> Result<BTreeSet<String>, LedgerError> {
+        if let Some(all) = self.known_queues.lock().unwrap_or_else(PoisonError::into_inner).get(&kind) {
+            return Ok(all.clone());
+        }
         let item = self.get_item_with(SUBJECT, kind.stage(), Consistency::Eventual).await?;
         let known: BTreeSet<String> =
             item.as_ref().and_then(|item| item.get(NAMES)?.as_ss().ok()).into_iter().flatten().cloned().collect();
@@ -55,6 +59,7 @@ impl Ledger {
                 .await
                 .map_err(|error| LedgerError::Update(Box::new(error)))?;
         }
+        self.known_queues.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, all.clone());
         Ok(all)
     }
 }

@@ -16,6 +16,7 @@
 mod appointment_header;
 mod claim;
 mod delivery_status;
+mod due_items;
 mod greeting_history;
 mod idempotency_key;
 mod item;
@@ -31,6 +32,7 @@ mod verdict;
 
 pub use claim::{ClaimOutcome, ReminderDay};
 pub use delivery_status::DeliveryStatus;
+pub use due_items::{DueItem, DueKind};
 pub use greeting_history::ContactState;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
 pub use known_queues::QueueKind;
@@ -38,6 +40,6 @@ pub use outbound_message::{Content, OutboundMessage};
 #[cfg(test)]
 pub(crate) use row::waiting_row;
 pub use row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState};
-pub use table::{DueItem, DueKind, Ledger, LedgerError, OpenOutcome, SaveOutcome};
+pub use table::{Ledger, LedgerError, OpenOutcome, SaveOutcome};
 pub use transition::{HoldReason, RowChange, TransitionRefused, apply_change};
 pub use verdict::{MessageVerdict, decide_message};

@@ -4,7 +4,10 @@
 //! a write and repeats the write, that counts as one success. Does **not** decide anything about
 //! messages.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -21,6 +24,7 @@ use super::{
     appointment_header,
     idempotency_key::IdempotencyKey,
     item::{LedgerItemError, from_item, to_item},
+    known_queues::QueueKind,
     row::LedgerRow,
 };
 use crate::{
@@ -82,10 +86,6 @@ fn is_invalid(error: &SdkError<PutItemError>) -> bool {
     error.as_service_error().is_some_and(|service| service.meta().code() == Some("ValidationException"))
 }
 
-/// How far ahead [`Ledger::list_queue`] looks. No message that waits is due later: an obstacle
-/// holds it for half an hour, and an unknown outcome for two hours at most.
-const LIST_AHEAD: SignedDuration = SignedDuration::from_hours(3);
-
 /// The outcome of opening a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenOutcome {
@@ -104,38 +104,6 @@ pub enum SaveOutcome<T = LedgerRow> {
     Overtaken(Box<T>),
     /// It is gone: its ttl has passed.
     Gone,
-}
-
-/// An entry of the index of due items.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueItem {
-    /// Its key.
-    pub key: IdempotencyKey,
-    /// Message or appointment.
-    pub kind: DueKind,
-    /// When it is due. 1970 if the entry does not say.
-    pub due_at: Timestamp,
-    /// Since when it waits although it should have gone.
-    pub waiting_since: Option<Timestamp>,
-    /// The IANA zone of its quiet hours, if it is not the client's.
-    pub zone: Option<String>,
-    /// Whether it is sent in the client's quiet hours.
-    pub ignores_quiet_hours: bool,
-    /// Most useful first: 0 to 100.
-    pub priority: u8,
-    /// When it stops being useful.
-    pub useful_until: Timestamp,
-}
-
-/// The kind of a due item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DueKind {
-    /// A message.
-    Message,
-    /// An appointment with a due reminder.
-    Appointment(Box<Appointment>),
-    /// An appointment whose header does not parse. A person has to look.
-    Damaged,
 }
 
 /// The condition that an item is unchanged since it was read.
@@ -222,6 +190,8 @@ pub struct Ledger {
     pub(super) table: String,
     pub(super) pseudonyms: PseudonymKey,
     pub(super) retention_days: u16,
+    /// The queues that this process has read.
+    pub(super) known_queues: Arc<Mutex<BTreeMap<QueueKind, BTreeSet<String>>>>,
 }
 
 impl Ledger {
@@ -399,68 +369,9 @@ impl Ledger {
             .consistent_read(consistency == Consistency::Strong);
         get.send().await.map(|answer| answer.item).map_err(|error| LedgerError::Get(Box::new(error)))
     }
-
-    /// Lists the messages and appointments of a line that are due, and the messages that should
-    /// have gone and are tried again within three hours. The longest due comes first.
-    ///
-    /// The index lags the table by moments. Read the row before acting on it.
-    pub async fn list_queue(&self, line: &str, now: Timestamp) -> Result<Vec<DueItem>, LedgerError> {
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let answer = self
-                .db
-                .query()
-                .table_name(&self.table)
-                .index_name("due")
-                .key_condition_expression("due_queue = :line AND due_at <= :until")
-                .expression_attribute_values(":line", Value::S(line.to_owned()))
-                .expression_attribute_values(":until", Value::N((now + LIST_AHEAD).unix_millis().to_string()))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| LedgerError::Query(Box::new(error)))?;
-            items.extend(answer.items().iter().filter_map(|item| parse_due_item(item, now)));
-            match answer.last_evaluated_key {
-                Some(key) => from = Some(key),
-                None => return Ok(items),
-            }
-        }
-    }
 }
 
-/// The entry of an item that is due or waits; `None` if it is planned for later.
-fn parse_due_item(item: &Item, now: Timestamp) -> Option<DueItem> {
-    let attributes = ItemReader(item);
-    let due_at = attributes.time("due_at").unwrap_or(Timestamp::UNIX_EPOCH);
-    let waiting_since = attributes.time("waiting_since");
-    if due_at > now && waiting_since.is_none() {
-        return None;
-    }
-    let kind = if is_header(item) {
-        match appointment_header::from_item(item) {
-            Ok(appointment) => DueKind::Appointment(Box::new(appointment)),
-            Err(error) => {
-                tracing::error!("could not read a due appointment: {error}");
-                DueKind::Damaged
-            }
-        }
-    } else {
-        DueKind::Message
-    };
-    Some(DueItem {
-        key: IdempotencyKey::from_parts(attributes.text("subject")?, attributes.text("stage")?),
-        kind,
-        due_at,
-        waiting_since,
-        zone: attributes.owned("zone"),
-        ignores_quiet_hours: attributes.flag("ignores_quiet_hours"),
-        priority: attributes.number("priority").unwrap_or(0),
-        useful_until: from_millis(attributes.number("useful_until").unwrap_or(i64::MAX)),
-    })
-}
-
-fn is_header(item: &Item) -> bool {
+pub(super) fn is_header(item: &Item) -> bool {
     ItemReader(item).text("stage") == Some(HEADER_STAGE)
 }
 
@@ -476,54 +387,5 @@ pub(super) fn find_conflicting_item(
             }
             _ => Err(LedgerError::Write(Box::new(error))),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        attributes::ItemWriter,
-        ledger::{row::waiting_row, transition::MAX_OBSTACLE_HOLD},
-        provider::PROVIDER,
-    };
-
-    fn at_minute(minute: i64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
-    }
-
-    fn row_item(due: i64, waiting_since: Option<Timestamp>) -> Item {
-        to_item(&LedgerRow { due_at: Some(at_minute(due)), waiting_since, ..waiting_row() }, None, 1)
-    }
-
-    #[test]
-    fn a_message_that_waits_is_listed_before_it_is_due_again_and_a_planned_one_is_not() {
-        let now = at_minute(10);
-        let since = Some(at_minute(3));
-        let listed = |item: &Item| parse_due_item(item, now).map(|entry| (entry.due_at, entry.waiting_since));
-        assert_eq!(listed(&row_item(9, None)), Some((at_minute(9), None)));
-        assert_eq!(listed(&row_item(40, since)), Some((at_minute(40), since)));
-        assert_eq!(listed(&row_item(40, None)), None, "quiet hours hold it");
-        assert_eq!(from_item(&row_item(40, since)).unwrap().waiting_since, since);
-    }
-
-    #[test]
-    fn the_list_reaches_as_far_as_any_message_waits() {
-        let delays = PROVIDER.facts().unknown_outcome.retry_delays;
-        assert!(delays.iter().all(|delay| *delay < LIST_AHEAD) && MAX_OBSTACLE_HOLD < LIST_AHEAD);
-    }
-
-    #[test]
-    fn a_damaged_entry_stays_in_the_list() {
-        let mut header = ItemWriter::default();
-        header.text("subject", "appointment:88");
-        header.text("stage", HEADER_STAGE);
-        header.text("appointment", "{");
-        header.time("due_at", at_minute(1));
-        let entry = parse_due_item(&header.into_item(), at_minute(10)).unwrap();
-        assert_eq!((entry.kind, entry.due_at), (DueKind::Damaged, at_minute(1)));
-        let mut message = row_item(1, None);
-        message.insert("due_at".into(), Value::N("1.5".into()));
-        assert_eq!(parse_due_item(&message, at_minute(10)).unwrap().due_at, Timestamp::UNIX_EPOCH);
     }
 }

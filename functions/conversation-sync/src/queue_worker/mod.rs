@@ -115,7 +115,7 @@ impl QueueWorker {
             return Ok(());
         };
         let mut next = new_tasks;
-        if budget.include_due_tasks {
+        if budget.include_due_tasks && !budget.empty_queues.contains(queue) {
             let due = self.connections.store.list_due(queue, clock.now(), TASKS_PER_QUERY).await?;
             let is_new = |key: &ItemKey| next.iter().any(|task| task.key == *key);
             let due: Vec<_> = due.into_iter().filter(|key| !is_new(key)).collect();

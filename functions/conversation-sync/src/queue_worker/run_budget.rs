@@ -1,6 +1,6 @@
 //! How much one invocation may work on the queues.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tellonce_core::{clock::Deadline, dispatch::Invocation};
 
@@ -16,6 +16,8 @@ pub struct RunBudget<'a> {
     pub stop_at: Deadline,
     /// Whether to deliver all due tasks, or only new ones.
     pub include_due_tasks: bool,
+    /// The queues in which nothing waits.
+    pub empty_queues: BTreeSet<String>,
 }
 
 impl RunBudget<'_> {

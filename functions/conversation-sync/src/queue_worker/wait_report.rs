@@ -3,6 +3,8 @@
 //! A queue that is paused, whose worker died, or whose destination was removed from the
 //! configuration counts like any other.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
@@ -19,17 +21,10 @@ use crate::{
     task::QueueTask,
 };
 
-/// A queue whose tasks wait.
-struct WaitingQueue {
-    kind: DestinationKind,
-    queue: String,
-    oldest: OldestRecord,
-}
-
 impl QueueWorker {
     /// Writes the gauges of the tasks that wait, and a log line that names the cause for each
-    /// queue.
-    pub async fn report_waits(&self, dispatcher: &Dispatcher) {
+    /// queue. Returns the queues in which nothing waits.
+    pub async fn report_waits(&self, dispatcher: &Dispatcher) -> BTreeSet<String> {
         let Dispatcher { config, clock, ledger, .. } = dispatcher;
         let now = clock.now();
         let configured = || self.queue_names().map(str::to_owned).collect();
@@ -37,9 +32,18 @@ impl QueueWorker {
             tracing::error!("could not read which CRMs and targets there were: {}", error_chain(&error));
             configured()
         });
-        let found = join_all(queues.into_iter().map(|queue| self.find_waiting(queue, now))).await;
+        let mut empty = BTreeSet::new();
         let mut waiting = Vec::new();
-        for WaitingQueue { kind, queue, oldest } in found.into_iter().flatten() {
+        for (queue, found) in join_all(queues.into_iter().map(|queue| self.find_oldest(queue, now))).await {
+            let oldest = match found {
+                Some(Some(oldest)) if now.duration_since(oldest.since) >= Gauge::USUAL_WAIT => oldest,
+                Some(None) => {
+                    empty.insert(queue);
+                    continue;
+                }
+                _ => continue,
+            };
+            let kind = if queue.starts_with("target:") { DestinationKind::Target } else { DestinationKind::Crm };
             let seconds = now.duration_since(oldest.since).as_secs();
             let reason = match Destination::of_queue(config, &queue) {
                 Some(_) => self.find_reason(&queue, &oldest.key).await.unwrap_or_else(|error| error_chain(&error)),
@@ -61,19 +65,17 @@ impl QueueWorker {
                 telemetry::write_gauge(&config.client, Gauge::OldestTaskSeconds(kind), seconds, &properties, now);
             }
         }
+        empty
     }
 
-    /// A queue whose oldest task has waited longer than usual.
-    async fn find_waiting(&self, queue: String, now: Timestamp) -> Option<WaitingQueue> {
-        let kind = if queue.starts_with("target:") { DestinationKind::Target } else { DestinationKind::Crm };
+    /// What has waited longest in a queue. The inner value is none if nothing waits, and the outer
+    /// one if the queue could not be read.
+    async fn find_oldest(&self, queue: String, now: Timestamp) -> (String, Option<Option<OldestRecord>>) {
         match self.connections.store.find_oldest(&queue, now).await {
-            Ok(oldest) => {
-                let oldest = oldest.filter(|oldest| now.duration_since(oldest.since) >= Gauge::USUAL_WAIT)?;
-                Some(WaitingQueue { kind, queue, oldest })
-            }
+            Ok(oldest) => (queue, Some(oldest)),
             Err(error) => {
                 tracing::error!(queue.name = queue, "could not read what waits in {queue}: {}", error_chain(&error));
-                None
+                (queue, None)
             }
         }
     }

@@ -157,8 +157,7 @@ async fn a_delayed_write_takes_effect_although_the_caller_gave_up() {
     let request = json!({"TableName": "Ledger", "Item": {"subject": {"S": "a"}}}).to_string();
     let mut headers = HeaderMap::new();
     headers.insert("x-amz-target", "DynamoDB_20120810.PutItem".parse().unwrap());
-    let endpoint =
-        DynamoEndpoint { dynamo: dynamo.clone(), roles: Arc::default(), hash_keys: BTreeMap::new() };
+    let endpoint = DynamoEndpoint { dynamo: dynamo.clone(), roles: Arc::default(), hash_keys: BTreeMap::new() };
     let answer = handle_http(State(Arc::new(endpoint)), headers, request.into());
     assert!(tokio::time::timeout(Duration::from_millis(5), answer).await.is_err());
     let key = json!({"TableName": "Ledger", "Key": {"subject": {"S": "a"}}});

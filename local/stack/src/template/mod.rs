@@ -153,8 +153,13 @@ impl SamTemplate {
     pub fn parse(text: &str, parameters: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let resolver = TemplateResolver::new(text, parameters)?;
         let globals = resolver.resolve_global_function()?;
-        let mut template =
-            Self { functions: Vec::new(), tables: Vec::new(), roles: BTreeMap::new(), address_segment: None, api: String::new() };
+        let mut template = Self {
+            functions: Vec::new(),
+            tables: Vec::new(),
+            roles: BTreeMap::new(),
+            address_segment: None,
+            api: String::new(),
+        };
         for (id, kind) in resolver.list_resources()? {
             if kind == "AWS::Serverless::HttpApi" {
                 let stage =
