@@ -667,7 +667,7 @@ async fn leads_behind_a_refused_token_are_greeted_when_it_works_and_block_no_oth
     assert_eq!(lead_outcomes(&world), ["waiting-for-lookup"]);
     world.tick_after(SignedDuration::from_mins(1)).await;
     assert_eq!(lead_outcomes(&world), ["waiting-for-lookup"]);
-    assert_eq!(count_logged(&world, "\"deliveries_quarantined\":1"), 1, "an operator is alerted once");
+    assert_eq!(count_logged(&world, "\"reason\":\"quarantined\""), 1, "attention is raised once");
     world.stack.fakes().heal();
     world.tick_after(SignedDuration::from_mins(2)).await;
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), lead_outcomes(&world)), (1, Vec::new()));

@@ -270,7 +270,7 @@ mod tests {
             lookup_useful_until(config, partial, received_at).duration_since(received_at).as_hours()
         };
         let mut config = sample_config();
-        config.messages = [(Milestone::Ready, "10h"), (Milestone::Late, "20h")]
+        config.messages = [(Milestone::Ready, "10h"), (Milestone::Paid, "20h")]
             .map(|(milestone, useful_for)| {
                 let rule = serde_json::json!({"useful_for": useful_for, "text": {}});
                 (milestone, serde_json::from_value(rule).unwrap())

@@ -30,7 +30,6 @@ use super::{
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
     attributes::{Item, ItemReader},
-    clock::{UnixMillis, from_millis},
     contact::{Lid, Phone},
     fault::{ClassifyFault, Fault},
     pseudonym::PseudonymKey,
