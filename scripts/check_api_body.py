@@ -6,10 +6,15 @@ inside. The script translates the template as CloudFormation does. It fails if t
 OpenAPI, or if an operation has no integration (a path of DefinitionBody without an event of
 webhook-receiver).
 
-    scripts/check_api_body.py PYTHON      PYTHON: of the environment with aws-sam-translator
+After `. scripts/tools.sh`, as in .ci/run:
+
+    "$TELLONCE_TOOLS/checks/bin/python" scripts/check_api_body.py "$TELLONCE_TOOLS/sam/bin/python"
+
+The first Python has openapi-spec-validator, the second aws-sam-translator.
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -51,9 +56,10 @@ def without_functions(value):
 
 def main():
     (python,) = sys.argv[1:]
-    done = subprocess.run(
-        [python, "-c", TRANSLATE, str(ROOT / "template.yaml")], stdout=subprocess.PIPE, text=True, check=True
-    )
+    # The translation needs a region and sends no request.
+    environment = {"AWS_DEFAULT_REGION": "eu-central-1", **os.environ}
+    command = [python, "-c", TRANSLATE, str(ROOT / "template.yaml")]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     resources = json.loads(done.stdout)
     bodies = {
         name: without_functions(resource["Properties"]["Body"])

@@ -5,12 +5,13 @@
 2. Every path in backticks that begins with a top-level folder exists: `cli/src/main.rs`.
    A placeholder matches anything: `events/stores/<kind>/` needs one folder below `events/stores`.
 3. The title of every commit after FIRST has at most 72 characters. Merge commits are exempt.
+4. No two pages in `docs/decisions` have one number.
 
 Not checked: links to other hosts, links in code blocks, paths that begin below a top-level folder.
 
     scripts/check_docs.py [FILE.md ...]
 
-Without files it checks every Markdown file of the work tree, and the commits.
+Without files it checks every Markdown file of the work tree, the numbers and the commits.
 """
 
 import re
@@ -149,6 +150,16 @@ def check_file(name, folders):
     return [f"{name}:{line}: {what}" for line, what in sorted(problems)]
 
 
+def check_numbers(files):
+    """Problems of decision pages whose number another page has."""
+    pages, problems = {}, []
+    for name in files:
+        found = re.fullmatch(r"docs/decisions/(\d+)-[^/]*\.md", name)
+        if found and pages.setdefault(int(found[1]), name) != name:
+            problems.append(f"{name}: number {found[1]} is also the number of {pages[int(found[1])]}")
+    return problems
+
+
 def check_titles():
     if git("rev-parse", "--is-shallow-repository") != "false\n":
         print("NOT CHECKED: commit titles (this clone is shallow)")
@@ -171,6 +182,7 @@ def main(named):
     docs = named or [name for name in files if name.endswith(".md")]
     problems = [problem for name in docs for problem in check_file(name, folders)]
     if not named:
+        problems += check_numbers(files)
         problems += check_titles()
     for problem in problems:
         print(problem)
