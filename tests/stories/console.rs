@@ -132,11 +132,18 @@ async fn two_hundred_leads_at_once_a_test_lead_and_a_refusal_cause_one_greeting(
     // The minute is part of a lead's id, so the repeat has to arrive in the crowd's minute.
     let minute = 60;
     world.advance_time(SignedDuration::from_secs(minute - world.now().as_second() % minute));
+    let minute_now = || world.now().as_second() / minute;
+    let crowd_minute = minute_now();
     submit_lead(&world, "site", "crowd", "052-555-0101").await;
     submit_lead(&world, "site", "repeat", "052-555-0101").await;
+    // A machine under load may need longer than a minute. Then the repeat is a lead of its own.
+    let late = usize::from(minute_now() != crowd_minute);
     assert_eq!(world.texts_on_phone("+972525550101").len(), 1);
     let results = lead_results(&console_state(&world).await);
-    assert_eq!((results.len(), results.iter().filter(|(_, end)| end == "suppressed").count()), (202, 199));
+    assert_eq!(
+        (results.len(), results.iter().filter(|(_, end)| end == "suppressed").count()),
+        (202 + late, 199 + late)
+    );
 }
 
 #[tokio::test]

@@ -151,6 +151,8 @@ async fn a_removed_line_a_damaged_header_and_a_damaged_row_wait_and_stop_no_swee
         "SET #state = :booked, appointment = :bad, due_queue = :main, due_at = :due",
         json!({ ":booked": {"S": "booked"}, ":bad": {"S": "{"}, ":main": {"S": "main"}, ":due": {"N": due} }),
     );
+    // Another configuration comes with another process.
+    world.stack.kill_function("reminder-scheduler").await;
     world.advance_time(minutes(20));
     let (seconds, reasons) = due_gauge(&world).await.unwrap();
     assert_about(111, seconds);

@@ -170,15 +170,24 @@ async fn forms_that_greet_independently_respect_the_limit_per_phone() {
     assert_eq!(lead_outcomes(&world)[0], "too-often");
 }
 
+/// Posts until the response is 200. A form repeats what gets 503: so many at once may take a machine
+/// under load longer than the receiver's time.
+async fn post_until_stored(world: &World, post: WebhookPost) {
+    let mut statuses = Vec::new();
+    while statuses.last() != Some(&200) {
+        assert!(statuses.len() < 20 && statuses.iter().all(|status| *status == 503), "{statuses:?}");
+        statuses.push(world.post(post.clone()).await);
+    }
+}
+
 #[tokio::test]
 async fn two_hundred_submissions_of_one_number_at_once_are_one_message() {
     let world = start_world("", WorldSetup::default()).await;
     let posts = (0..200).map(|number| {
         let (form, phone) = [("site", NOA_PHONE), ("site", "0545550199"), ("site", "+972 54-555-0199")][number % 3];
-        world.post(lead_post(form, &format!("l{number}"), phone))
+        post_until_stored(&world, lead_post(form, &format!("l{number}"), phone))
     });
-    let statuses = futures::future::join_all(posts).await;
-    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    futures::future::join_all(posts).await;
     world.settle().await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
     let rows = world.message_rows();
@@ -194,8 +203,8 @@ async fn two_hundred_submissions_of_one_number_at_once_are_one_message() {
 async fn two_hundred_copies_of_one_submission_at_once_are_one_delivery() {
     let world = start_world("", WorldSetup::default()).await;
     let body = json!({ "name": "Noa Levi", "phone": NOA_PHONE, "consent": "on" });
-    let statuses = futures::future::join_all((0..200).map(|_| world.post(submission_post("site", &body)))).await;
-    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    let posts = (0..200).map(|_| post_until_stored(&world, submission_post("site", &body)));
+    futures::future::join_all(posts).await;
     world.settle().await;
     assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
     // A new minute may have begun meanwhile.

@@ -17,19 +17,30 @@ use crate::{
 };
 
 const PHONE: &str = "+972545550199";
-/// Shopify closes the connection after this time, and Lambda ends the process.
-const RECEIVER_LIMIT: Duration = Duration::from_secs(5);
+/// Real time that the receiver gets beyond its timeout: a machine under load may run it late, and
+/// the stories are about its own decision.
+const SPARE_TIME: Duration = Duration::from_secs(25);
 /// Longer than anything waits.
 const HANG: Duration = Duration::from_mins(1);
 
-/// Posts, and asserts that the response is 503 and that the process lives on.
+fn patient_setup() -> WorldSetup {
+    WorldSetup { spare_time: SPARE_TIME, ..WorldSetup::default() }
+}
+
+/// Posts, and asserts that the receiver itself gave up with 503 and that the process lives on.
+#[expect(clippy::print_stdout, reason = "figures of a story, for a person who reads its output")]
 async fn assert_asked_to_retry(world: &World, post: WebhookPost, what: &str) {
     let pids = world.stack.functions().running_pids("webhook-receiver");
+    let known = world.stack.log_lines("webhook-receiver").last().map_or(0, |line| line.number);
     let begun = Instant::now();
-    let status = world.post(post).await;
-    let elapsed = begun.elapsed();
+    let (status, text) = world.post_for_response(post).await;
+    println!("{what}: {status} after {:.1?}", begun.elapsed());
     assert_eq!(status, 503, "{what}");
-    assert!(elapsed < RECEIVER_LIMIT, "{what}: {elapsed:?}");
+    assert!(text.contains("temporarily unavailable; please retry"), "{what}: {text}");
+    let lines = world.stack.log_lines("webhook-receiver");
+    let causes = ["could not store the delivery", "could not read the secret of this sender"];
+    let gave_up = |text: &str| text.contains("\"ERROR\"") && causes.iter().any(|cause| text.contains(cause));
+    assert!(lines.iter().any(|line| line.number > known && gave_up(&line.text)), "{what}: {lines:?}");
     let now = world.stack.functions().running_pids("webhook-receiver");
     assert!(pids.iter().all(|pid| now.contains(pid)), "{what}: the process was killed");
     assert_eq!(world.stack.invocation_counts("webhook-receiver").failed, 0, "{what}");
@@ -37,17 +48,12 @@ async fn assert_asked_to_retry(world: &World, post: WebhookPost, what: &str) {
 
 #[tokio::test]
 async fn an_inbox_that_hangs_is_a_503_in_time_and_the_process_lives_on() {
-    let world = World::start().await;
+    let world = World::start_with(patient_setup()).await;
     let signed = |id: &str| world.erp_post(id, "ready", id, PHONE);
     assert_eq!(world.post(signed("m-1")).await, 200);
     let faults = world.stack.dynamo().faults();
     faults.delay(Some(&world.table_name("StoreInbox")), HANG);
     assert_asked_to_retry(&world, signed("m-2"), "the inbox hangs").await;
-    let logs = world.stack.log_lines("webhook-receiver");
-    assert!(
-        logs.iter().any(|line| line.text.contains("\"ERROR\"") && line.text.contains("could not store")),
-        "{logs:?}"
-    );
     faults.clear();
     world.deliver(signed("m-2")).await;
     // A table that is slow and works: the write may land after the receiver has given up on it.
@@ -62,7 +68,7 @@ async fn an_inbox_that_hangs_is_a_503_in_time_and_the_process_lives_on() {
 #[tokio::test]
 async fn a_secrets_manager_that_hangs_is_a_503_in_time_also_at_a_cold_start() {
     for secrets_by_role in [false, true] {
-        let world = World::start_with(WorldSetup { secrets_by_role, ..WorldSetup::default() }).await;
+        let world = World::start_with(WorldSetup { secrets_by_role, ..patient_setup() }).await;
         world.stack.secrets().delay(HANG);
         let post = world.erp_post("m-1", "ready", "1", PHONE);
         // The start of the process is not part of the invocation.
@@ -81,7 +87,7 @@ async fn a_secrets_manager_that_hangs_is_a_503_in_time_also_at_a_cold_start() {
 
 #[tokio::test]
 async fn retries_of_a_table_and_of_secrets_manager_together_end_in_time() {
-    let world = World::start().await;
+    let world = World::start_with(patient_setup()).await;
     world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
     world.stack.secrets().delay(HANG);
     world.stack.dynamo().faults().delay(None, HANG);

@@ -300,6 +300,8 @@ pub(crate) struct WorldSetup {
     pub(crate) secrets_by_role: bool,
     /// Whether a batch of a stream is retried without a pause.
     pub(crate) retries_at_once: bool,
+    /// Real time that a function gets beyond its timeout.
+    pub(crate) spare_time: Duration,
 }
 
 impl World {
@@ -368,6 +370,7 @@ impl World {
         let options = StackOptions {
             client: client_folder.path().to_owned(),
             backoff,
+            spare_time: setup.spare_time,
             env: setup.env,
             state: setup.state,
             parameters: setup.parameters,
@@ -399,7 +402,7 @@ impl World {
     /// Posts and returns status and text of the response.
     pub(crate) async fn post_for_response(&self, post: WebhookPost) -> (u16, String) {
         let mut request = self.http.post(format!("{}{}", self.stack.gateway_url(), post.path)).body(post.body);
-        request = request.timeout(Duration::from_secs(40));
+        request = request.timeout(Duration::from_mins(2));
         for (name, value) in post.headers {
             request = request.header(name, value);
         }
@@ -434,7 +437,7 @@ impl World {
 
     /// Waits until all stream records are processed and no function runs.
     pub(crate) async fn settle(&self) {
-        self.stack.drain_within(Duration::from_mins(1)).await.unwrap();
+        self.stack.drain_within(Duration::from_mins(3)).await.unwrap();
     }
 
     /// Runs the minute schedule of reminder-scheduler once.

@@ -190,6 +190,16 @@ fn a_form_with_a_cut_letter_keeps_its_other_fields() {
     assert_eq!(parse("multipart/form-data; boundary=b", &parts.concat()), (Some("נועה".to_owned()), false));
 }
 
+/// The processor time of this thread, which other work on the machine does not lengthen. Source: the
+/// Linux kernel's documentation, "Scheduler Statistics": nanoseconds on the processor come first. On
+/// other systems it is the time since the first call.
+fn processor_time() -> std::time::Duration {
+    static FIRST_CALL: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = statistics.split(' ').next().and_then(|text| text.parse().ok());
+    nanoseconds.map_or_else(|| FIRST_CALL.elapsed(), std::time::Duration::from_nanos)
+}
+
 /// Bodies of 1 MiB that cost the square of their length if a loop searches their rest again and
 /// again.
 #[test]
@@ -226,10 +236,10 @@ fn no_body_takes_long() {
     for (content_type, body) in bodies {
         let headers = BTreeMap::from([("content-type".to_owned(), content_type.to_owned())]);
         for form in ["site", "jotform"] {
-            let begin = std::time::Instant::now();
+            let begin = processor_time();
             let delivery = LeadDelivery { headers: &headers, ..build_delivery(sample_config(), form, body.as_bytes()) };
             drop(parse_lead(&delivery));
-            let took = begin.elapsed();
+            let took = processor_time().saturating_sub(begin);
             assert!(took.as_secs() < 5, "{took:?}: {form} {}", body.chars().take(60).collect::<String>());
         }
     }

@@ -56,6 +56,28 @@ pub fn platform_log_bytes(template: &str) -> f64 {
     if template.contains("SystemLogLevel: INFO") { PLATFORM_LOG_BYTES } else { 0.0 }
 }
 
+/// What the HTTP API logs about a request under a template, in bytes: its `Format`, with a typical
+/// value for each variable, and the end of the line.
+pub fn access_log_bytes(template: &str) -> f64 {
+    let Some((_, format)) = template.split_once("Format: >-\n") else { return 0.0 };
+    let lines = format.lines().take_while(|line| !line.trim().is_empty());
+    let mut text = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    for (variable, value) in [
+        ("$context.requestId", "JKJaXmPLvHcESHA="),
+        ("$context.requestTime", "29/Nov/2026:21:06:53 +0000"),
+        ("$context.routeKey", "POST /stores/{sender}"),
+        ("$context.status", "200"),
+        ("$context.responseLatency", "25"),
+        ("$context.integrationLatency", "23"),
+        ("$context.responseLength", "2"),
+        ("$context.error.responseType", "-"),
+    ] {
+        text = text.replace(&format!("\"{variable}\""), &format!("\"{value}\""));
+    }
+    // A line is shorter than four billion bytes.
+    u32::try_from(text.len() + 1).map_or(f64::MAX, f64::from)
+}
+
 /// Minutes in a month, so also the ticks of the schedule.
 pub const MONTHLY_TICKS: f64 = 43_830.0;
 
@@ -78,7 +100,8 @@ pub struct EventLoad {
     pub secrets: f64,
     /// Requests to the provider, CRMs and targets.
     pub provider: f64,
-    /// Log lines: those of the functions, and those of Lambda about their invocations.
+    /// Log lines: those of the functions, those of Lambda about their invocations, and those of the
+    /// HTTP API about its requests.
     pub log_bytes: f64,
     /// Initialisation, in milliseconds. Lambda gives it a whole processor and bills it.
     pub init_ms: f64,
@@ -232,6 +255,13 @@ mod tests {
         assert_close(month.secrets + month.alarms + month.metrics, 2.0 + 1.0 + 0.3);
         assert_close(month.minutes, DELIVERY.compute_cost().total_cost() * 0.04383);
         assert_close(month.total(), 3.3 + month.minutes);
+    }
+
+    #[test]
+    fn the_http_api_logs_one_formatted_line_a_request() {
+        let template = "Format: >-\n  {\"status\":\"$context.status\",\n  \"error\":\"$context.error.responseType\"}\n\nOther: 1\n";
+        assert_close(access_log_bytes(template), 30.0);
+        assert_close(access_log_bytes("no access log"), 0.0);
     }
 
     #[test]

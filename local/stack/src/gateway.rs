@@ -323,6 +323,7 @@ mod tests {
             logs: &std::env::temp_dir(),
             metrics: &metrics,
             max_instances: 1,
+            spare_time: Duration::ZERO,
         };
         let functions = FunctionPool::prepare(&[], &setup, |_| BTreeMap::new()).unwrap();
         let routes = routes.iter().map(|(method, path)| (test_route(method, path), "absent".to_owned())).collect();

@@ -91,8 +91,14 @@ fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
     let for_all = operator.strip_prefix("ForAllValues:");
     let operator = for_all.unwrap_or(operator);
     let if_exists = operator.strip_suffix("IfExists");
-    let is_known = ["StringEquals", "StringLike"].contains(&if_exists.unwrap_or(operator));
-    let Some(keys) = keys.as_object().filter(|_| is_known) else { return false };
+    // Only `StringLike` knows wildcards. Source: AWS Identity and Access Management User Guide, "IAM
+    // JSON policy elements: Condition operators".
+    let equals: fn(&str, &str) -> bool = match if_exists.unwrap_or(operator) {
+        "StringEquals" => |value, text| value == text,
+        "StringLike" => matches_pattern,
+        _ => return false,
+    };
+    let Some(keys) = keys.as_object() else { return false };
     keys.iter().all(|(key, values)| {
         let allowed: Vec<&str> = match values {
             Value::String(text) => vec![text],
@@ -107,7 +113,7 @@ fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
         };
         // AWS lets a key that the request lacks pass with `ForAllValues`. Here that is a mistake.
         (!found.is_empty() || if_exists.is_some())
-            && found.iter().all(|text| allowed.iter().any(|pattern| matches_pattern(pattern, text)))
+            && found.iter().all(|text| allowed.iter().any(|value| equals(value, text)))
     })
 }
 
@@ -307,6 +313,62 @@ Resources:
             ("ReturnValues", "ALL_OLD"),
             ("UpdateExpression", "SET body = :now"),
             ("ConditionExpression", "sender = :a"),
+        ] {
+            let mut other = replay.clone();
+            other[member] = json!(value);
+            assert!(!is_allowed(&other), "{member} {value}");
+        }
+    }
+
+    #[test]
+    fn only_string_like_knows_wildcards() {
+        let wanted = RequestedAction {
+            action: "dynamodb:PutItem".into(),
+            resource: String::new(),
+            leading_key: Some("heartbeat".into()),
+            attributes: BTreeSet::new(),
+            return_values: None,
+        };
+        for (operator, value, expected) in [
+            ("ForAllValues:StringLike", "heart*", true),
+            ("ForAllValues:StringLike", "heartbea?", true),
+            ("ForAllValues:StringEquals", "heart*", false),
+            ("ForAllValues:StringEquals", "heartbea?", false),
+            ("ForAllValues:StringEquals", "*", false),
+            ("ForAllValues:StringEquals", "heartbeat", true),
+            ("StringNotLike", "*", false),
+        ] {
+            assert_eq!(
+                holds(operator, &json!({"dynamodb:LeadingKeys": [value]}), &wanted),
+                expected,
+                "{operator} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_template_lets_the_minute_replay_a_delivery_of_another_function_and_change_nothing_else() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let text = std::fs::read_to_string(root.join("template.yaml")).unwrap();
+        let parameters = BTreeMap::from([("Client".to_owned(), "demo".to_owned())]);
+        let template = SamTemplate::parse(&text, &parameters).unwrap();
+        let table = template.tables.iter().find(|table| table.id == "StoreInbox").unwrap().name.clone();
+        let hash_keys = BTreeMap::from([(table.clone(), "id".to_owned())]);
+        let roles = FunctionRoles::from_template(&template);
+        let caller = signed_by("reminder-scheduler");
+        let is_allowed =
+            |request: &Value| roles.check_request(&caller, &table_actions("UpdateItem", request, &hash_keys)).is_none();
+        let replay = json!({
+            "TableName": table, "Key": {"id": {"S": "erp#m-1"}},
+            "UpdateExpression": "SET replayed_at = :now REMOVE outcome, outcome_text, outcome_at",
+            "ConditionExpression": "attribute_exists(id) AND outcome = :code",
+        });
+        assert!(is_allowed(&replay));
+        for (member, value) in [
+            ("ReturnValues", "ALL_OLD"),
+            ("ReturnValues", "ALL_NEW"),
+            ("UpdateExpression", "SET replayed_at = :now, body = :body"),
+            ("ConditionExpression", "begins_with(headers, :a)"),
         ] {
             let mut other = replay.clone();
             other[member] = json!(value);

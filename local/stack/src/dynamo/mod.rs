@@ -309,13 +309,12 @@ async fn handle_http(State(endpoint): State<Arc<DynamoEndpoint>>, headers: Heade
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
     let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let actions = iam::table_actions(&operation, &request, &endpoint.hash_keys);
-    let (status, body) = match endpoint.roles.check_request(&headers, &actions) {
-        Some(refusal) => (StatusCode::BAD_REQUEST, refusal),
+    let (status, body) = if let Some(refusal) = endpoint.roles.check_request(&headers, &actions) {
+        (StatusCode::BAD_REQUEST, refusal)
+    } else {
         // In a task, because a request that has arrived takes effect even if the caller gives up.
-        None => {
-            let served = tokio::spawn(endpoint.dynamo.clone().serve_request(operation, body)).await;
-            served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null))
-        }
+        let served = tokio::spawn(endpoint.dynamo.clone().serve_request(operation, body)).await;
+        served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null))
     };
     let id = tellonce_fakes::generate_id();
     (

@@ -51,6 +51,7 @@ pub(crate) fn create_pool(folder: &Path, timeout: Duration, max_instances: usize
         logs: &folder.join("logs"),
         metrics: &Arc::new(MetricLog::new(Arc::new(clock))),
         max_instances,
+        spare_time: Duration::ZERO,
     };
     Arc::new(FunctionPool::prepare(&[function], &setup, |f| f.env.clone()).unwrap())
 }

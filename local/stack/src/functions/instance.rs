@@ -5,11 +5,13 @@
 //! current invocation: its next call to the Runtime API finds the connection closed.
 
 use std::{
+    io::{BufRead as _, PipeReader, PipeWriter, Write as _},
     path::PathBuf,
     process::Stdio,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -19,7 +21,7 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, Command},
-    sync::{Notify, watch},
+    sync::{Notify, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -31,6 +33,10 @@ use super::{
 
 /// Lambda's limit for a function's start.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// What the stack writes into the pipe of a process's output to learn that all before it was read.
+const MARK: &str = "\u{1}all before this was read";
+/// How long the rest of the output of a process that ended is waited for.
+const REST_LIMIT: Duration = Duration::from_millis(200);
 
 /// How the processes of a function are started.
 #[derive(Debug, Clone)]
@@ -50,12 +56,15 @@ pub(super) struct FunctionInstance {
     ended: watch::Receiver<Option<String>>,
     /// Set before the stack kills the process, so that it gets no invocation in between.
     condemned: AtomicBool,
+    output: Arc<ProcessOutput>,
 }
 
 impl FunctionInstance {
     pub(super) async fn start(recipe: &LaunchConfig, logs: &Arc<FunctionLog>) -> Result<Arc<Self>, InvokeError> {
         let unstartable = |e: anyhow::Error| InvokeError::Start(format!("{e:#}"));
         let api = RuntimeApi::start().map_err(unstartable)?;
+        let (output_reader, output_writer) = std::io::pipe().map_err(|e| unstartable(e.into()))?;
+        let stack_writer = output_writer.try_clone().map_err(|e| unstartable(e.into()))?;
         let mut command = Command::new(&recipe.binary);
         command
             .env_clear()
@@ -63,7 +72,7 @@ impl FunctionInstance {
             .env("AWS_LAMBDA_RUNTIME_API", api.addr.to_string())
             .current_dir(&recipe.directory)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::from(output_writer))
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         // A separate process group: Ctrl-C goes to the stack, which then ends its functions.
@@ -75,11 +84,21 @@ impl FunctionInstance {
                 format!("could not start {} (build it with `cargo build --workspace --bins`)", recipe.binary.display())
             })
             .map_err(unstartable)?;
+        // The command has a writing end of the pipe.
+        drop(command);
         let pid = child.id();
+        let output = Arc::new(ProcessOutput::collect(output_reader, stack_writer, pid.unwrap_or_default(), logs));
         let (ended_tx, ended) = watch::channel(None);
         let kill = Arc::new(Notify::new());
-        let instance = Arc::new(Self { api, pid, kill: kill.clone(), ended, condemned: AtomicBool::new(false) });
-        tokio::spawn(watch_process(child, logs.clone(), kill, ended_tx, Arc::downgrade(&instance)));
+        let instance = Arc::new(Self {
+            api,
+            pid,
+            kill: kill.clone(),
+            ended,
+            condemned: AtomicBool::new(false),
+            output: output.clone(),
+        });
+        tokio::spawn(watch_process(child, logs.clone(), output, kill, ended_tx, Arc::downgrade(&instance)));
         instance.wait_until_ready().await?;
         Ok(instance)
     }
@@ -105,7 +124,8 @@ impl FunctionInstance {
         result
     }
 
-    /// Runs one invocation to its end. After a crash or a timeout the instance is dead.
+    /// Runs one invocation to its end. After a crash or a timeout the instance is dead. All that the
+    /// process printed before its response is then in the log.
     pub(super) async fn invoke(&self, work: PendingInvocation, timeout: Duration) -> Result<Bytes, InvokeError> {
         let response =
             self.api.send_invocation(work).await.map_err(|_| InvokeError::Crashed("it had ended".to_owned()))?;
@@ -113,8 +133,13 @@ impl FunctionInstance {
             self.api.fail_current();
         }
         match tokio::time::timeout(timeout, response).await {
-            Ok(Ok(InvocationResult::Response(body))) => Ok(body),
-            Ok(Ok(InvocationResult::Error { kind, message })) => Err(InvokeError::Function { kind, message }),
+            Ok(Ok(result)) => {
+                self.output.wait_until_read().await;
+                match result {
+                    InvocationResult::Response(body) => Ok(body),
+                    InvocationResult::Error { kind, message } => Err(InvokeError::Function { kind, message }),
+                }
+            }
             Ok(Err(_)) => Err(InvokeError::Crashed(describe_end(self.ended.borrow().clone()))),
             Err(_) => {
                 self.kill();
@@ -158,13 +183,13 @@ fn describe_end(how: Option<String>) -> String {
 async fn watch_process(
     mut child: Child,
     logs: Arc<FunctionLog>,
+    output: Arc<ProcessOutput>,
     kill: Arc<Notify>,
     ended: watch::Sender<Option<String>>,
     instance: std::sync::Weak<FunctionInstance>,
 ) {
     let pid = child.id().unwrap_or_default();
-    let out = child.stdout.take().map(|pipe| collect_output(pipe, LogSource::Stdout, pid, &logs));
-    let err = child.stderr.take().map(|pipe| collect_output(pipe, LogSource::Stderr, pid, &logs));
+    let err = child.stderr.take().map(|pipe| collect_errors(pipe, pid, &logs));
     let status = loop {
         tokio::select! {
             status = child.wait() => break status,
@@ -173,10 +198,11 @@ async fn watch_process(
             },
         }
     };
-    for reader in [out, err].into_iter().flatten() {
-        // Lines still in the pipe belong to the log. A grandchild may hold the pipe open: the wait
-        // is limited.
-        drop(tokio::time::timeout(Duration::from_millis(200), reader).await);
+    // Lines still in the pipes belong to the log. A grandchild may hold a pipe open: the wait is
+    // limited.
+    drop(tokio::time::timeout(REST_LIMIT, output.wait_until_read()).await);
+    if let Some(reader) = err {
+        drop(tokio::time::timeout(REST_LIMIT, reader).await);
     }
     let how = match status {
         Ok(status) => format!("its process ended: {status}"),
@@ -189,18 +215,75 @@ async fn watch_process(
     }
 }
 
-fn collect_output(
-    pipe: impl AsyncRead + Send + Unpin + 'static,
-    source: LogSource,
-    pid: u32,
-    logs: &Arc<FunctionLog>,
-) -> JoinHandle<()> {
+/// The standard output of a process, which a thread reads into the log.
+///
+/// A process prints before it responds, so its lines are in the pipe when the stack gets the
+/// response. The stack then writes [`MARK`] into the same pipe: when the thread has read the mark, it
+/// has read the lines.
+#[derive(Debug)]
+struct ProcessOutput {
+    stack_end: Mutex<StackEnd>,
+}
+
+/// The stack's own writing end of the pipe. Who waits for a mark is sent to the thread before the mark
+/// is written.
+#[derive(Debug)]
+struct StackEnd {
+    writer: PipeWriter,
+    waiting: mpsc::Sender<oneshot::Sender<()>>,
+}
+
+impl ProcessOutput {
+    fn collect(pipe: PipeReader, writer: PipeWriter, pid: u32, logs: &Arc<FunctionLog>) -> Self {
+        let (waiting, to_notify) = mpsc::channel::<oneshot::Sender<()>>();
+        let logs = logs.clone();
+        std::thread::spawn(move || {
+            for line in std::io::BufReader::new(pipe).lines() {
+                match line {
+                    Ok(line) => {
+                        let (text, is_mark) =
+                            line.strip_suffix(MARK).map_or((line.as_str(), false), |text| (text, true));
+                        if !is_mark || !text.is_empty() {
+                            logs.add_line(LogSource::Stdout, pid, text);
+                        }
+                        if is_mark
+                            && let Ok(waiting) = to_notify.try_recv()
+                            && waiting.send(()).is_err()
+                        {
+                            tracing::debug!("the wait for the output of {pid} was given up");
+                        }
+                    }
+                    Err(e) => {
+                        logs.add_line(LogSource::Stack, pid, &format!("unreadable output: {e}"));
+                        break;
+                    }
+                }
+            }
+        });
+        Self { stack_end: Mutex::new(StackEnd { writer, waiting }) }
+    }
+
+    /// Waits until all that is in the pipe now is in the log.
+    async fn wait_until_read(&self) {
+        let (sender, read) = oneshot::channel();
+        {
+            let mut end = tellonce_fakes::lock_mutex(&self.stack_end);
+            if end.waiting.send(sender).is_err() || writeln!(end.writer, "{MARK}").is_err() {
+                return;
+            }
+        }
+        // An error means that the thread ended.
+        drop(read.await);
+    }
+}
+
+fn collect_errors(pipe: impl AsyncRead + Send + Unpin + 'static, pid: u32, logs: &Arc<FunctionLog>) -> JoinHandle<()> {
     let logs = logs.clone();
     tokio::spawn(async move {
         let mut lines = BufReader::new(pipe).lines();
         loop {
             match lines.next_line().await {
-                Ok(Some(line)) => logs.add_line(source, pid, &line),
+                Ok(Some(line)) => logs.add_line(LogSource::Stderr, pid, &line),
                 Ok(None) => break,
                 Err(e) => {
                     logs.add_line(LogSource::Stack, pid, &format!("unreadable output: {e}"));

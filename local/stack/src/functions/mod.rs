@@ -63,6 +63,8 @@ pub(crate) struct FunctionSetup<'a> {
     pub(crate) metrics: &'a Arc<MetricLog>,
     /// Processes per function.
     pub(crate) max_instances: usize,
+    /// Real time that a process gets beyond its timeout.
+    pub(crate) spare_time: Duration,
 }
 
 /// All functions of a stack, by name.
@@ -77,6 +79,7 @@ pub struct FunctionPool {
 struct PooledFunction {
     name: String,
     timeout: Duration,
+    spare_time: Duration,
     launch_config: LaunchConfig,
     logs: Arc<FunctionLog>,
     /// One permit per instance that may run.
@@ -107,6 +110,7 @@ impl FunctionPool {
             let function = PooledFunction {
                 name: function.name.clone(),
                 timeout: function.timeout,
+                spare_time: setup.spare_time,
                 launch_config: recipe,
                 logs: Arc::new(FunctionLog::open(setup.logs, &function.name, setup.metrics.clone())?),
                 permits: Semaphore::new(setup.max_instances.max(1)),
@@ -188,8 +192,8 @@ impl FunctionPool {
         self.by_name.values().map(|function| function.invocation_counts().running).sum()
     }
 
-    /// The last log lines of a function, oldest first. A line appears a moment after it was
-    /// written.
+    /// The last log lines of a function, oldest first. After an invocation all lines are there that
+    /// the function printed before its response.
     pub fn log_lines(&self, name: &str) -> Vec<LogLine> {
         self.by_name.get(name).map(|function| function.logs.lines()).unwrap_or_default()
     }
@@ -271,7 +275,7 @@ impl PooledFunction {
             deadline_ms: tellonce_fakes::system_now_ms().saturating_add(timeout_ms),
             arn: format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", self.name),
         };
-        let result = instance.invoke(work, self.timeout).await;
+        let result = instance.invoke(work, self.timeout + self.spare_time).await;
         if instance.is_alive() {
             tellonce_fakes::lock_mutex(&self.idle).push(instance);
         }

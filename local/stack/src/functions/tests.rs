@@ -139,3 +139,17 @@ async fn a_process_ends_by_itself_when_its_endpoint_is_gone() {
     });
     gone.await.unwrap();
 }
+
+#[tokio::test]
+async fn after_an_invocation_all_its_lines_are_in_the_log() {
+    let (_dir, functions) = test_pool(Duration::from_secs(30), 2);
+    let count = |text: &str| functions.log_lines(FUNCTION_NAME).iter().filter(|line| line.text == text).count();
+    for number in 1..=100 {
+        functions.invoke_json(FUNCTION_NAME, &json!({"do": "echo"})).await.unwrap();
+        assert_eq!(count("got \"echo\""), number);
+    }
+    functions.invoke_json(FUNCTION_NAME, &json!({"do": "fail"})).await.unwrap_err();
+    functions.invoke_json(FUNCTION_NAME, &json!({"do": "crash"})).await.unwrap_err();
+    assert_eq!((count("got \"fail\""), count("got \"crash\"")), (1, 1));
+    assert!(functions.log_lines(FUNCTION_NAME).iter().all(|line| !line.text.contains('\u{1}')));
+}

@@ -1,6 +1,6 @@
 //! Options of a stack.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use tellonce_fakes::server::PublicHost;
 
@@ -39,6 +39,9 @@ pub struct StackOptions {
     pub binaries: Option<PathBuf>,
     /// Processes per function.
     pub max_instances: usize,
+    /// Real time that a function gets beyond its timeout before its process is killed. The deadline
+    /// that it is told stays. For a function that ends by itself, on a machine under load.
+    pub spare_time: Duration,
     /// Pauses between retries of a stream batch.
     pub backoff: RetryBackoff,
     /// Added to the functions' environment; wins over the template's.
@@ -70,6 +73,7 @@ impl StackOptions {
             run_schedules: false,
             binaries: None,
             max_instances: 4,
+            spare_time: Duration::ZERO,
             backoff: RetryBackoff::default(),
             env: BTreeMap::new(),
             parameters: BTreeMap::new(),

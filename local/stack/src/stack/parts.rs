@@ -51,6 +51,7 @@ pub(super) fn prepare_functions(
         logs: &state.file_path("logs"),
         metrics,
         max_instances: options.max_instances,
+        spare_time: options.spare_time,
     };
     let functions =
         FunctionPool::prepare(&template.functions, &setup, |function| build_environment(function, endpoints, options))?;

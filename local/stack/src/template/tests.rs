@@ -288,7 +288,7 @@ const RECORDED_TABLES: &str = "\
 BookingInbox: id (S)
 LeadInbox: id (S)
 Ledger/contact: contact (S), created_at (N); KEYS_ONLY
-Ledger/due: due_queue (S), due_at (N); INCLUDE appointment, priority, state, useful_until, version
+Ledger/due: due_queue (S), due_at (N); INCLUDE appointment, ignores_quiet_hours, priority, state, useful_until, version, waiting_since, zone
 Ledger/provider: provider_id (S); KEYS_ONLY
 Ledger: subject (S), stage (S)
 LineInbox: id (S)
