@@ -7,28 +7,13 @@ use std::{collections::BTreeSet, sync::PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue as Value;
 
-use super::{Ledger, LedgerError, table::Consistency};
+use super::{
+    Ledger, LedgerError,
+    table::{Consistency, QueueKind},
+};
 
 const SUBJECT: &str = "queues";
 const NAMES: &str = "queue_names";
-
-/// Which queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum QueueKind {
-    /// Messages of lines.
-    Lines,
-    /// Tasks of CRMs and targets.
-    Destinations,
-}
-
-impl QueueKind {
-    const fn stage(self) -> &'static str {
-        match self {
-            Self::Lines => "lines",
-            Self::Destinations => "destinations",
-        }
-    }
-}
 
 impl Ledger {
     /// All queues of a kind that are or were configured. Remembers those that are. The table is read

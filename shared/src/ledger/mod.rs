@@ -35,11 +35,10 @@ pub use delivery_status::DeliveryStatus;
 pub use due_items::{DueItem, DueKind};
 pub use greeting_history::ContactState;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
-pub use known_queues::QueueKind;
 pub use outbound_message::{Content, OutboundMessage};
 #[cfg(test)]
 pub(crate) use row::waiting_row;
 pub use row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState};
-pub use table::{Ledger, LedgerError, OpenOutcome, SaveOutcome};
+pub use table::{Ledger, LedgerError, OpenOutcome, QueueKind, SaveOutcome};
 pub use transition::{HoldReason, RowChange, TransitionRefused, apply_change};
 pub use verdict::{MessageVerdict, decide_message};

@@ -24,7 +24,6 @@ use super::{
     appointment_header,
     idempotency_key::IdempotencyKey,
     item::{LedgerItemError, from_item, to_item},
-    known_queues::QueueKind,
     row::LedgerRow,
 };
 use crate::{
@@ -180,6 +179,24 @@ pub(super) enum Consistency {
     Strong,
     /// Perhaps some moments old, for half the price.
     Eventual,
+}
+
+/// Which queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueueKind {
+    /// Messages of lines.
+    Lines,
+    /// Tasks of CRMs and targets.
+    Destinations,
+}
+
+impl QueueKind {
+    pub(super) const fn stage(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Destinations => "destinations",
+        }
+    }
 }
 
 /// The ledger's table.
