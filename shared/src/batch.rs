@@ -26,6 +26,10 @@ use crate::{
     telemetry::{self, Metric},
 };
 
+/// The code of a delivery that only a newer version of tellonce can process, because it changed a
+/// row of it. An operator replays it when that version is back.
+const NEWER_VERSION_CODE: &str = "newer-version";
+
 /// The event of one invocation.
 #[derive(Debug, Deserialize)]
 pub struct StreamEvent {
@@ -167,6 +171,10 @@ impl BatchProcessor<'_> {
         let outcome = match catch_panic(process(&delivery)).await {
             Err(panicked) => Ok(Some(self.quarantine(&delivery, &panicked, now))),
             Ok(Err(error)) if error.fault() == Fault::Permanent => Ok(Some(self.quarantine(&delivery, &error, now))),
+            Ok(Err(error)) if error.fault() == Fault::NewerVersion => {
+                let outcome = self.quarantine(&delivery, &error, now);
+                Ok(Some(DeliveryOutcome { code: NEWER_VERSION_CODE, ..outcome }))
+            }
             Ok(processed) => processed.map(|outcome| outcome.map(Into::into)),
         };
         let retry_reason = match outcome {

@@ -17,10 +17,7 @@
 //! docs.aws.amazon.com, `TransactWriteItems`, "Errors", for the reasons and their codes.
 
 use aws_sdk_dynamodb::{
-    operation::{
-        delete_item::DeleteItemError, put_item::PutItemError, transact_write_items::TransactWriteItemsError,
-        update_item::UpdateItemError,
-    },
+    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
     types::CancellationReason,
 };
 use aws_smithy_runtime_api::client::{
@@ -38,18 +35,13 @@ impl ClassifyRetry for ConflictClassifier {
         let Some(error) = error else { return RetryAction::NoActionIndicated };
         let put = error.downcast_ref().is_some_and(PutItemError::is_transaction_conflict_exception);
         let update = error.downcast_ref().is_some_and(UpdateItemError::is_transaction_conflict_exception);
-        let delete = error.downcast_ref().is_some_and(DeleteItemError::is_transaction_conflict_exception);
         let cancelled = match error.downcast_ref() {
             Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
                 may_succeed_later(cancelled.cancellation_reasons())
             }
             _ => false,
         };
-        if put || update || delete || cancelled {
-            RetryAction::transient_error()
-        } else {
-            RetryAction::NoActionIndicated
-        }
+        if put || update || cancelled { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
     }
 
     fn name(&self) -> &'static str {
@@ -170,8 +162,6 @@ mod tests {
         tokio::join!(serve(&fake_api, &replies), put).1.unwrap();
         let update = client.update_item().table_name("Ledger").key("id", key()).send();
         tokio::join!(serve(&fake_api, &replies), update).1.unwrap();
-        let delete = client.delete_item().table_name("Ledger").key("id", key()).send();
-        tokio::join!(serve(&fake_api, &replies), delete).1.unwrap();
         let refused = [refusal("ConditionalCheckFailedException", &json!({}))];
         let put = client.put_item().table_name("Ledger").item("id", key()).send();
         tokio::join!(serve(&fake_api, &refused), put).1.unwrap_err();

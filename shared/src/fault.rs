@@ -12,6 +12,9 @@ pub enum Fault {
     Transient,
     /// It did not happen, and a retry changes nothing.
     Permanent,
+    /// It did not happen, because a newer version of tellonce wrote a row of it. A retry helps only
+    /// when that version is back.
+    NewerVersion,
     /// It may have happened. Only the same request, under the same idempotency key, may be retried.
     Ambiguous,
 }

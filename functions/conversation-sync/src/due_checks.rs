@@ -56,14 +56,12 @@ impl DueChecks<'_> {
         process: impl AsyncFn(&ItemKey) -> Result<(), SyncError>,
     ) -> Result<(), RecordStoreError> {
         let process = &process;
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut from, mut has_new) = (BTreeSet::new(), None, false);
         while !until.remaining().is_zero() {
-            let due = self.store.list_due(queue, self.clock.now(), ROWS_PER_QUERY).await?;
+            let due = self.store.list_due(queue, self.clock.now(), ROWS_PER_QUERY, from.take()).await?;
             // Rows that failed, or that the index still shows, wait for the next minute.
-            let new: Vec<ItemKey> = due.into_iter().filter(|key| seen.insert(key.clone())).collect();
-            if new.is_empty() {
-                break;
-            }
+            let new: Vec<ItemKey> = due.keys.into_iter().filter(|key| seen.insert(key.clone())).collect();
+            has_new |= !new.is_empty();
             let each = futures::stream::iter(new).for_each_concurrent(CONCURRENT_CHECKS, |key| async move {
                 // If the table hangs, each check takes seconds. The rest waits for the next minute.
                 if until.remaining().is_zero() {
@@ -74,6 +72,14 @@ impl DueChecks<'_> {
                 }
             });
             each.await;
+            from = due.next;
+            if from.is_none() {
+                if !has_new {
+                    break;
+                }
+                // Again from the beginning: more rows may have become due meanwhile.
+                has_new = false;
+            }
         }
         Ok(())
     }

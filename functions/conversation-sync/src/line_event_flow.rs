@@ -264,7 +264,7 @@ impl LineEventFlow<'_> {
         let (message, now) = (received.message, clock.now());
         let mut sent_rows = None;
         if escalation_rules::needs_ledger(config, received.line()) && message.is_customer_writing() {
-            sent_rows = Some(sent_history::load_sent_rows(ledger, message.phone.as_ref(), now).await?);
+            sent_rows = Some(sent_history::load_known_rows(ledger, message.phone.as_ref(), now).await?);
         }
         let known_rows = sent_rows.as_deref().unwrap_or_default();
         let appointments = sent_history::load_appointments(config, ledger, received.line(), known_rows).await?;

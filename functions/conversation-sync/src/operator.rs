@@ -149,18 +149,24 @@ impl SyncOperator<'_> {
             return Err(SyncOperatorError::UnknownQueue(self.queue_names.join(", ")));
         }
         let now = self.clock.now();
-        let refused_tasks = self.store.list_due(&refused_queue_name(queue), now, TASKS_PER_RETRY).await?;
-        let mut retried = 0;
-        for item_key in &refused_tasks {
-            // A row that fails does not stop the others.
-            match self.retry_task(item_key, now).await {
-                Ok(changed) => retried += usize::from(changed),
-                Err(error) => {
-                    tracing::error!(task.id = %item_key, "could not retry task {item_key}: {}", error_chain(&error));
+        let (mut retried, mut from) = (0, None);
+        let more = loop {
+            let refused = self.store.list_due(&refused_queue_name(queue), now, TASKS_PER_RETRY, from.take()).await?;
+            for item_key in &refused.keys {
+                // A row that fails does not stop the others.
+                match self.retry_task(item_key, now).await {
+                    Ok(changed) => retried += usize::from(changed),
+                    Err(error) => {
+                        let problem = error_chain(&error);
+                        tracing::error!(task.id = %item_key, "could not retry task {item_key}: {problem}");
+                    }
                 }
             }
-        }
-        let more = usize::try_from(TASKS_PER_RETRY).is_ok_and(|most| refused_tasks.len() >= most);
+            match refused.next {
+                Some(next) if retried == 0 => from = Some(next),
+                next => break next.is_some(),
+            }
+        };
         tracing::info!(
             queue.name = queue,
             tasks.retried = retried,

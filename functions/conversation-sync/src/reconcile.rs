@@ -4,13 +4,15 @@
 //! else is written. Else the report goes into the message's record. The record is matched with a
 //! ledger row, and the row receives what the record holds. A failed delivery alerts the team.
 //!
-//! A report that adds nothing writes nothing.
+//! A report that adds nothing writes nothing. If only a newer version of tellonce can read the
+//! message's row, the report waits in the record for that version.
 
 use jiff::Timestamp;
 use tellonce_core::{
     client_config::ClientConfig,
     clock::Clock,
     contact::{Lid, Phone},
+    fault::{ClassifyFault as _, Fault, error_chain},
     ledger::{
         DeliveryStatus, IdempotencyKey, Ledger, LedgerRow, RowChange, SaveOutcome, TransitionRefused, apply_change,
     },
@@ -118,11 +120,18 @@ impl Reconciler<'_> {
         }
     }
 
-    /// Applies a report to the row that the provider's id names. Returns whether there is one.
+    /// Applies a report to the row that the provider's id names. Returns whether that was possible.
     async fn apply_by_id(&self, report: &RowReport<'_>) -> Result<bool, SyncError> {
+        unless_newer_version(self.try_apply_by_id(report).await).map(Option::unwrap_or_default)
+    }
+
+    async fn try_apply_by_id(&self, report: &RowReport<'_>) -> Result<bool, SyncError> {
         let rows = self.ledger.find_by_provider_id(report.message_id).await?;
         let mut of_line = rows.into_iter().filter(|row| row.line == report.line);
         match (of_line.next(), of_line.next()) {
+            // The id became known only after a repeated submit. Reports that arrived before are in
+            // the message's record, which adds this one.
+            (Some(row), None) if row.attempts > 0 && row.message_id.is_none() => Ok(false),
             (Some(row), None) => Ok(self.apply_report(row, report).await?.is_some()),
             _ => Ok(false),
         }
@@ -164,12 +173,12 @@ impl Reconciler<'_> {
         record: MessageRecord,
         is_scheduled: bool,
     ) -> Result<MessageRecord, SyncError> {
-        let found = self.find_ledger_row(&record).await?;
+        let found = unless_newer_version(self.find_ledger_row(&record).await)?.unwrap_or(LedgerMatch::Undecided);
         let now = self.clock.now();
         let applied = match &found {
             LedgerMatch::Row { row, .. } => {
                 let report = RowReport::of_record(&record, now);
-                self.apply_report((**row).clone(), &report).await?
+                unless_newer_version(self.apply_report((**row).clone(), &report).await)?.flatten()
             }
             LedgerMatch::Undecided | LedgerMatch::NoMatch => None,
         };
@@ -307,5 +316,16 @@ impl Reconciler<'_> {
             line.name = after.line,
             "recorded status {} of message {}", after.delivery_status, after.key
         );
+    }
+}
+
+/// Nothing, if only a newer version of tellonce can read a row.
+fn unless_newer_version<T>(result: Result<T, SyncError>) -> Result<Option<T>, SyncError> {
+    match result {
+        Err(error) if error.fault() == Fault::NewerVersion => {
+            tracing::warn!("a report waits for a newer version of tellonce: {}", error_chain(&error));
+            Ok(None)
+        }
+        result => result.map(Some),
     }
 }

@@ -34,7 +34,7 @@ impl ClassifyFault for SyncError {
 }
 
 /// The error of several steps that must not stop each other. An error that may pass counts most,
-/// because its delivery must be processed again.
+/// because its delivery must be processed again; then one that a newer version would not have.
 #[derive(Default)]
 pub(crate) struct StepErrors(Option<SyncError>);
 
@@ -44,7 +44,12 @@ impl StepErrors {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                if self.0.as_ref().is_none_or(|kept| kept.fault() == Fault::Permanent) {
+                let weight = |error: &SyncError| match error.fault() {
+                    Fault::Permanent => 0,
+                    Fault::NewerVersion => 1,
+                    Fault::Transient | Fault::Ambiguous => 2,
+                };
+                if self.0.as_ref().is_none_or(|kept| weight(kept) < weight(&error)) {
                     self.0 = Some(error);
                 }
                 None

@@ -149,11 +149,12 @@ impl WebhookReceiver {
         now: Timestamp,
         verify_with: impl Fn(&Secret) -> Result<T, Refusal>,
     ) -> Result<T, ReceiveError> {
-        let mut refusal = match verify_with(&self.secrets.get_current(name, now).await?) {
+        let current = self.secrets.get_current(name, now).await?;
+        let mut refusal = match verify_with(&current) {
             Err(refusal) if refusal.depends_on_secret() => refusal,
             verdict => return Ok(verdict?),
         };
-        if let Some(newer) = self.secrets.refetch_rate_limited(name, now).await? {
+        if let Some(newer) = self.secrets.refetch_rate_limited(name, &current, now).await? {
             match verify_with(&newer) {
                 Ok(verified) => return Ok(verified),
                 Err(newer_refusal) => refusal = newer_refusal,

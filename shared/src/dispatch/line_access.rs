@@ -132,7 +132,7 @@ impl LineAccess<'_> {
     async fn refetch_token(&mut self, now: Timestamp) -> bool {
         self.is_token_fresh = true;
         let LineTools { config, secrets, .. } = self.tools;
-        match secrets.refetch(&config.line_secret_name(self.line), now).await {
+        match secrets.refetch(&config.line_secret_name(self.line), &self.token, now).await {
             Ok(Some(token)) => {
                 self.token = token;
                 true

@@ -108,8 +108,7 @@ impl ClassifyFault for LedgerItemError {
     fn fault(&self) -> Fault {
         match self {
             Self::Unusable { .. } => Fault::Permanent,
-            // The deployment ends, or the newer version returns.
-            Self::NewerVersion { .. } => Fault::Transient,
+            Self::NewerVersion { .. } => Fault::NewerVersion,
         }
     }
 }
@@ -320,7 +319,7 @@ mod tests {
             let mut item = to_item(&full_row(), None, 1);
             item.insert(attribute.to_owned(), text_value("of tomorrow"));
             let error = from_item(&item).unwrap_err();
-            assert_eq!(error.fault(), Fault::Transient, "{error}");
+            assert_eq!(error.fault(), Fault::NewerVersion, "{error}");
             assert!(error.to_string().contains("newer version") && !error.to_string().contains("of tomorrow"));
         }
         let mut item = to_item(&full_row(), None, 1);

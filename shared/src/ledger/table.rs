@@ -11,7 +11,7 @@ use std::{
 
 use aws_sdk_dynamodb::{
     Client,
-    error::SdkError,
+    error::{ProvideErrorMetadata, SdkError},
     operation::{
         get_item::GetItemError, put_item::PutItemError, query::QueryError,
         transact_write_items::TransactWriteItemsError, update_item::UpdateItemError,
@@ -68,6 +68,8 @@ impl ClassifyFault for LedgerError {
         match self {
             // An item that the table rejects once is rejected every time.
             Self::Write(error) if is_invalid(error) => Fault::Permanent,
+            Self::Update(error) if is_invalid(error) => Fault::Permanent,
+            Self::Transact(error) if is_invalid(error) || has_invalid_item(error) => Fault::Permanent,
             Self::Write(_)
             | Self::Transact(_)
             | Self::TooManyConflicts
@@ -80,8 +82,16 @@ impl ClassifyFault for LedgerError {
     }
 }
 
-fn is_invalid(error: &SdkError<PutItemError>) -> bool {
-    error.as_service_error().is_some_and(|service| service.meta().code() == Some("ValidationException"))
+fn is_invalid<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("ValidationException")
+}
+
+/// Whether the table rejects an item of a cancelled transaction.
+fn has_invalid_item(error: &SdkError<TransactWriteItemsError>) -> bool {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
+        return false;
+    };
+    cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ValidationError"))
 }
 
 /// The outcome of opening a row.
@@ -403,5 +413,64 @@ pub(super) fn find_conflicting_item(
             }
             _ => Err(LedgerError::Write(Box::new(error))),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+    use loopback::{FakeApi, http_response};
+    use serde_json::json;
+
+    use super::*;
+    use crate::bootstrap::{AwsClients, build_http_client};
+
+    async fn fake_table() -> (FakeApi, Client) {
+        let fake_api = FakeApi::start().await.unwrap();
+        let url = fake_api.base_url().unwrap();
+        let read = |name: &'static str| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "AWS_ENDPOINT_URL" => Some(url.clone()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
+            _ => None,
+        };
+        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        (fake_api, aws.dynamodb())
+    }
+
+    fn refusal(kind: &str, reasons: &[&str]) -> String {
+        let reasons: Vec<_> = reasons.iter().map(|code| json!({ "Code": code })).collect();
+        let kind = format!("com.amazonaws.dynamodb.v20120810#{kind}");
+        let body = json!({ "__type": kind, "Message": "…", "CancellationReasons": reasons });
+        http_response("400 Bad Request\r\ncontent-type: application/x-amz-json-1.0", &body.to_string())
+    }
+
+    #[tokio::test]
+    async fn an_item_that_the_table_rejects_is_a_permanent_fault_of_every_write() {
+        let (fake_api, client) = fake_table().await;
+        let id = || Value::S("1".to_owned());
+        let rejected = refusal("ValidationException", &[]);
+        let put = client.put_item().table_name("Ledger").item("id", id()).send();
+        let put = tokio::join!(fake_api.reply_once(&rejected), put).1.unwrap_err();
+        assert_eq!(LedgerError::Write(Box::new(put)).fault(), Fault::Permanent);
+        for (refusal, fault) in
+            [(rejected, Fault::Permanent), (refusal("ResourceNotFoundException", &[]), Fault::Transient)]
+        {
+            let update = client.update_item().table_name("Ledger").key("id", id()).send();
+            let update = tokio::join!(fake_api.reply_once(&refusal), update).1.unwrap_err();
+            assert_eq!(LedgerError::Update(Box::new(update)).fault(), fault);
+        }
+        for (kind, reasons, fault) in [
+            ("ValidationException", &[][..], Fault::Permanent),
+            ("TransactionCanceledException", &["None", "ValidationError"], Fault::Permanent),
+            ("TransactionCanceledException", &["ConditionalCheckFailed", "None"], Fault::Transient),
+        ] {
+            let put = Put::builder().table_name("Ledger").item("id", id()).build().unwrap();
+            let items = vec![TransactWriteItem::builder().put(put).build()];
+            let write = client.transact_write_items().set_transact_items(Some(items)).send();
+            let reply = refusal(kind, reasons);
+            let write = tokio::join!(fake_api.reply_once(&reply), write).1.unwrap_err();
+            assert_eq!(LedgerError::Transact(Box::new(write)).fault(), fault, "{kind} {reasons:?}");
+        }
     }
 }

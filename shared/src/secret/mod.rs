@@ -6,8 +6,8 @@
 //!
 //! A secret is read when one of its values is first needed, and cached for [`CACHE_SECONDS`]. Its
 //! values share one read, and callers that need it at the same time share one request. After a
-//! value was refused, the caller calls [`SecretStore::refetch`]. Where strangers decide how often
-//! that happens, [`SecretStore::refetch_rate_limited`] calls Secrets Manager at most once in
+//! value was refused, the caller calls [`SecretStore::refetch`] with it. Where strangers decide how
+//! often that happens, [`SecretStore::refetch_rate_limited`] calls Secrets Manager at most once in
 //! [`REFETCH_SECONDS`] per secret, so a flood of forged signatures costs nothing.
 //!
 //! For [`PREVIOUS_VALID_SECONDS`] after a rotation [`SecretStore::get_previous`] offers the value

@@ -53,6 +53,11 @@ impl CachedSecret {
     fn was_just_tried(&self, now: Timestamp) -> bool {
         seconds_since(self.tried_at, now) < REFETCH_SECONDS
     }
+
+    /// The value at this place, if it is not the refused one.
+    fn find_other(&self, location: &SecretLocation, refused: &Secret) -> Option<Secret> {
+        self.current.content.find_value(location).ok().filter(|value| value != refused)
+    }
 }
 
 #[derive(Clone)]
@@ -118,22 +123,31 @@ impl SecretStore {
         value.inspect_err(|error| self.remember_unusable(error, now))
     }
 
-    /// Reads a secret again after a stranger's proof failed with the cached value. `None` if the
-    /// value is the same, or if its secret was read less than [`REFETCH_SECONDS`] ago.
-    pub async fn refetch_rate_limited(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
-        match self.find_cached(&self.secret_of(name)) {
-            Some(cached) if cached.was_just_tried(now) => Ok(None),
-            _ => self.refetch(name, now).await,
+    /// The value after one that did not fit a stranger's proof. `None` if the value is the same, or
+    /// if its secret was read less than [`REFETCH_SECONDS`] ago.
+    pub async fn refetch_rate_limited(
+        &self,
+        name: &str,
+        refused: &Secret,
+        now: Timestamp,
+    ) -> Result<Option<Secret>, SecretError> {
+        let location = self.layout.locate(name);
+        match self.find_cached(&location.secret) {
+            Some(cached) if cached.was_just_tried(now) => Ok(cached.find_other(&location, refused)),
+            _ => self.refetch(name, refused, now).await,
         }
     }
 
-    /// Reads a secret again after the cached value was refused. `None` if the value is the same.
-    pub async fn refetch(&self, name: &str, now: Timestamp) -> Result<Option<Secret>, SecretError> {
+    /// The value after one that was refused. `None` if the stored value is still the refused one.
+    /// Another caller may have read the newer value since: then it costs no request.
+    pub async fn refetch(&self, name: &str, refused: &Secret, now: Timestamp) -> Result<Option<Secret>, SecretError> {
         let location = self.layout.locate(name);
-        let before = self.find_cached(&location.secret);
-        let before = before.and_then(|cached| cached.current.content.find_value(&location).ok());
+        let cached = self.find_cached(&location.secret);
+        if let Some(newer) = cached.and_then(|cached| cached.find_other(&location, refused)) {
+            return Ok(Some(newer));
+        }
         let fetched = self.fetch_current(&location, now).await?.content.find_value(&location)?;
-        Ok((before.is_none_or(|before| before != fetched)).then_some(fetched))
+        Ok((fetched != *refused).then_some(fetched))
     }
 
     /// Runs `attempt` with a value. If the value is refused and a newer one is stored, runs it
@@ -147,7 +161,7 @@ impl SecretStore {
         attempt: impl AsyncFn(&Secret) -> Result<T, E>,
     ) -> Result<T, E> {
         match attempt(value).await {
-            Err(error) if refused(&error) => match self.refetch(name, now).await? {
+            Err(error) if refused(&error) => match self.refetch(name, value, now).await? {
                 Some(newer) => attempt(&newer).await,
                 None => Err(error),
             },
@@ -215,10 +229,14 @@ impl SecretStore {
                 let fetched = CachedSecret { current: current.clone(), fetched_at: now, tried_at: now, previous };
                 cache.insert(location.secret.clone(), fetched);
             }
-            Err(_) => {
+            Err(SecretError::Unavailable { .. }) => {
                 if let Some(known) = cache.get_mut(&location.secret) {
                     known.tried_at = now;
                 }
+            }
+            // Somebody deleted or closed the secret, so its older value is no longer accepted.
+            Err(_) => {
+                cache.remove(&location.secret);
             }
         }
         read
@@ -390,16 +408,58 @@ mod tests {
         assert_eq!(store.get_previous("tellonce/demo/webhooks/new", at(2)).await.unwrap(), None, "it is new");
         assert_eq!(store.get_previous(SHOP, at(day)).await.unwrap(), None, "the day is over");
         // The same version again: its previous one is known.
-        assert_eq!(with_replies(&fake_api, &current, store.refetch(SHOP, at(40))).await.unwrap(), None);
+        assert_eq!(
+            with_replies(&fake_api, &current, store.refetch(SHOP, &Secret::new("s2"), at(40))).await.unwrap(),
+            None
+        );
         assert_eq!(store.get_previous(SHOP, at(41)).await.unwrap().as_ref().map(Secret::expose), Some("s1"));
         // Another version follows: the older value is lost.
         let next = [version("3", r#"{"shop": "s2", "other": "o2", "new": "n1"}"#), current[0].clone()];
         let asked = async {
-            assert_eq!(store.refetch(SHOP, at(80)).await.unwrap(), None);
+            assert_eq!(store.refetch(SHOP, &Secret::new("s2"), at(80)).await.unwrap(), None);
             store.get_previous(SHOP, at(81)).await.unwrap()
         };
         assert_eq!(with_replies(&fake_api, &next, asked).await, None);
         assert_eq!(store.get_previous(OTHER, at(82)).await.unwrap().as_ref().map(Secret::expose), Some("o1"));
+    }
+
+    #[tokio::test]
+    async fn each_caller_whose_value_was_refused_gets_the_newer_one_for_one_request() {
+        let (fake_api, store) = fake_store(SecretLayout::Separate).await;
+        let before = with_replies(&fake_api, &[version("1", "s")], store.get_current(SHOP, at(0))).await.unwrap();
+        let newer = with_replies(&fake_api, &[version("2", "t")], store.refetch(SHOP, &before, at(1))).await.unwrap();
+        assert_eq!(newer.as_ref().map(Secret::expose), Some("t"));
+        // The fake gives no further response.
+        assert_eq!(store.refetch(SHOP, &before, at(2)).await.unwrap(), newer, "a send that began before");
+        assert_eq!(store.refetch_rate_limited(SHOP, &before, at(2)).await.unwrap(), newer);
+        let newer = newer.unwrap();
+        assert_eq!(store.refetch_rate_limited(SHOP, &newer, at(3)).await.unwrap(), None);
+        let same = with_replies(&fake_api, &[version("2", "t")], store.refetch(SHOP, &newer, at(3))).await;
+        assert_eq!(same.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_value_whose_secret_is_deleted_or_closed_is_not_used_again() {
+        let refusal = |kind: &str| {
+            let head = "400 Bad Request\r\ncontent-type: application/x-amz-json-1.1";
+            http_response(head, &json!({ "__type": kind, "Message": "…" }).to_string())
+        };
+        for kind in ["ResourceNotFoundException", "AccessDeniedException"] {
+            let (fake_api, store) = fake_store(SecretLayout::Separate).await;
+            with_replies(&fake_api, &[version("1", "s")], store.get_current(SHOP, at(0))).await.unwrap();
+            let old = CACHE_SECONDS + 1;
+            let asked = with_replies(&fake_api, &[refusal(kind)], store.get_current(SHOP, at(old))).await;
+            assert!(!asked.unwrap_err().is_remembered(), "{kind}");
+            // The fake gives no further response.
+            assert!(store.get_current(SHOP, at(old + 1)).await.unwrap_err().is_remembered(), "{kind}");
+            let asked = with_replies(&fake_api, &[version("2", "t")], store.get_current(SHOP, at(old + 31))).await;
+            assert_eq!(asked.unwrap().expose(), "t");
+            let newest = Secret::new("t");
+            let refetch = store.refetch(SHOP, &newest, at(old + 32));
+            with_replies(&fake_api, &[refusal(kind)], refetch).await.unwrap_err();
+            let asked = with_replies(&fake_api, &[refusal(kind)], store.get_current(SHOP, at(old + 33))).await;
+            asked.unwrap_err();
+        }
     }
 
     #[tokio::test]
@@ -412,7 +472,7 @@ mod tests {
         assert_eq!(asked.unwrap().expose(), "s");
         // The fake gives no further response.
         assert_eq!(store.get_current(SHOP, at(old + 1)).await.unwrap().expose(), "s");
-        assert_eq!(store.refetch_rate_limited(SHOP, at(old + 2)).await.unwrap(), None);
+        assert_eq!(store.refetch_rate_limited(SHOP, &Secret::new("s"), at(old + 2)).await.unwrap(), None);
         let asked = with_replies(&fake_api, &[version("2", "t")], store.get_current(SHOP, at(old + 31))).await;
         assert_eq!(asked.unwrap().expose(), "t");
     }

@@ -5,7 +5,7 @@ use tellonce_core::{
     appointment::Appointment,
     client_config::{ClientConfig, EscalationTrigger},
     contact::Phone,
-    fault::error_chain,
+    fault::{ClassifyFault as _, Fault, error_chain},
     ledger::{Ledger, LedgerError, LedgerRow},
 };
 
@@ -25,6 +25,22 @@ pub(crate) async fn load_sent_rows(
     match phone {
         Some(phone) => ledger.find_sent_to(phone, now - HISTORY_PERIOD, HISTORY_LIMIT).await,
         None => Ok(Vec::new()),
+    }
+}
+
+/// The same, or nothing if only a newer version of tellonce can read it: an alert that depends on no
+/// history must not wait for that version.
+pub(crate) async fn load_known_rows(
+    ledger: &Ledger,
+    phone: Option<&Phone>,
+    now: Timestamp,
+) -> Result<Vec<LedgerRow>, LedgerError> {
+    match load_sent_rows(ledger, phone, now).await {
+        Err(error) if error.fault() == Fault::NewerVersion => {
+            tracing::error!("could not use a customer's sent messages: {}", error_chain(&error));
+            Ok(Vec::new())
+        }
+        result => result,
     }
 }
 
@@ -58,7 +74,12 @@ pub(crate) async fn load_appointments(
     subjects.dedup();
     let mut appointments = Vec::new();
     for subject in subjects.into_iter().take(MAX_APPOINTMENTS) {
-        appointments.extend(ledger.read_appointment(subject).await?);
+        match ledger.read_appointment(subject).await {
+            Err(error) if error.fault() == Fault::NewerVersion => {
+                tracing::error!("could not use an appointment: {}", error_chain(&error));
+            }
+            appointment => appointments.extend(appointment?),
+        }
     }
     Ok(appointments)
 }

@@ -207,7 +207,12 @@ impl MessageRecord {
         match self.link {
             LedgerLink::Unknown => true,
             LedgerLink::Row { .. } => self.applied_status != Some(self.delivery_status),
-            LedgerLink::Foreign => false,
+            // A failure alerts the team. If the response to our own submit was lost, the row gets
+            // the message's id by a later submit, and perhaps no report follows.
+            LedgerLink::Foreign => {
+                let status = self.delivery_status;
+                self.may_be_ours() && (status.has_failed() || status.is_contradictory())
+            }
         }
     }
 

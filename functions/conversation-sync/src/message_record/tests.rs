@@ -79,6 +79,8 @@ enum RecordStep {
     Observed,
     /// The line reports a status.
     Status(&'static str),
+    /// More than a minute passes, and the clock checks the record.
+    MinuteLater,
 }
 
 const STEPS: [RecordStep; 6] = [
@@ -94,6 +96,8 @@ struct RecordModel {
     row: LedgerRow,
     record: MessageRecord,
     same_id: bool,
+    /// Whether the line names the customer by a private id whose number nobody knows.
+    is_private: bool,
 }
 
 impl RecordModel {
@@ -102,7 +106,16 @@ impl RecordModel {
             row: claimed_row("1001", TEXT),
             record: MessageRecord::new("main", "wamid_1", 30, at_second(1)),
             same_id,
+            is_private: false,
         }
+    }
+
+    /// The response to the first submit was lost. The next one gets it.
+    fn after_lost_response() -> Self {
+        let lost =
+            RowChange::OutcomeUnknown { owner: test_owner(), retry_at: at_second(2), reason: "no answer".into() };
+        let model = Self::new(true);
+        Self { row: apply_change(&model.row, &lost, at_second(2)).unwrap(), is_private: true, ..model }
     }
 
     fn apply_step(&mut self, step: RecordStep) {
@@ -110,12 +123,22 @@ impl RecordModel {
         match step {
             RecordStep::Accepted => {
                 let id = if self.same_id { "wamid_1" } else { "queued_1" };
+                if self.row.state == MessageState::Unknown {
+                    let claim = RowChange::Claim { owner: test_owner(), lease_until: at_second(60) };
+                    self.row = apply_change(&self.row, &claim, at_second(2)).unwrap();
+                }
                 let accept = RowChange::Accept { owner: test_owner(), provider_id: Some(id.into()) };
                 self.row = apply_change(&self.row, &accept, at_second(2)).unwrap();
+                // Another function writes it, and checks no record.
+                return;
             }
             RecordStep::Observed => {
                 if !self.apply_by_id(DeliveryStatus::sent()) {
-                    self.record = record.with_message(&observed_message("wamid_1", TEXT, 3), at_second(3));
+                    let mut message = observed_message("wamid_1", TEXT, 3);
+                    if self.is_private {
+                        (message.phone, message.lid) = (None, Lid::parse("235085806700321@lid"));
+                    }
+                    self.record = record.with_message(&message, at_second(3));
                 }
             }
             RecordStep::Status(word) => {
@@ -126,13 +149,24 @@ impl RecordModel {
                     self.record = record.with_status(&status);
                 }
             }
+            RecordStep::MinuteLater => return self.check_by_clock(),
         }
-        self.reconcile();
+        if self.record.needs_check() || self.record.may_be_ours() {
+            self.reconcile(false, at_second(5));
+        }
+    }
+
+    fn check_by_clock(&mut self) {
+        if self.record.needs_check() {
+            self.reconcile(true, at_second(100));
+        }
     }
 
     /// Applies a report to the row with the reported id. Returns whether there is one.
     fn apply_by_id(&mut self, delivery_status: DeliveryStatus) -> bool {
-        if self.row.provider_id.as_deref() != Some("wamid_1") {
+        if self.row.provider_id.as_deref() != Some("wamid_1")
+            || (self.row.attempts > 0 && self.row.message_id.is_none())
+        {
             return false;
         }
         let (message_id, at) = ("wamid_1".into(), at_second(5));
@@ -146,8 +180,8 @@ impl RecordModel {
     }
 
     /// Searches as the function does: the ledger's indexes, then the row.
-    fn reconcile(&mut self) {
-        if !self.has_record() || !self.record.needs_check() {
+    fn reconcile(&mut self, is_scheduled: bool, now: Timestamp) {
+        if !self.has_record() {
             return;
         }
         let row = self.row.clone();
@@ -169,7 +203,7 @@ impl RecordModel {
                 applied_status = Some(self.record.delivery_status);
             }
         }
-        self.record = self.record.clone().with_lookup(&found, applied_status, false, at_second(5));
+        self.record = self.record.clone().with_lookup(&found, applied_status, is_scheduled, now);
     }
 }
 
@@ -181,8 +215,7 @@ fn in_every_order_of_events_the_message_ends_as_read_and_linked_to_its_own_row()
             for step in &order {
                 model.apply_step(*step);
             }
-            // The clock checks again.
-            model.reconcile();
+            model.check_by_clock();
             let has_record = model.has_record();
             let RecordModel { row, record, .. } = model;
             assert_eq!(row.state, MessageState::Accepted, "{order:?}");
@@ -198,6 +231,26 @@ fn in_every_order_of_events_the_message_ends_as_read_and_linked_to_its_own_row()
             assert!(record.due_in_queue().is_none(), "{order:?}");
         }
     }
+}
+
+#[test]
+fn after_a_lost_response_every_earlier_report_reaches_the_row_also_if_the_message_counted_as_the_teams() {
+    let mut of_the_team = 0;
+    for order in list_permutations(&[&STEPS[..], &[RecordStep::MinuteLater]].concat()) {
+        let mut model = RecordModel::after_lost_response();
+        for step in &order {
+            model.apply_step(*step);
+            of_the_team += usize::from(model.record.link == LedgerLink::Foreign);
+        }
+        model.check_by_clock();
+        let RecordModel { row, record, .. } = model;
+        assert_eq!(row.delivery_status.status_name(), Some("read"), "{order:?}");
+        assert!(row.delivery_status.is_contradictory(), "the failure is known: {order:?}");
+        assert_eq!(row.message_id.as_deref(), Some("wamid_1"), "{order:?}");
+        assert!(matches!(record.link, LedgerLink::Row { weak: false, .. }), "{order:?} {record:?}");
+        assert!(record.due_in_queue().is_none(), "{order:?}");
+    }
+    assert!(of_the_team > 1000, "{of_the_team}");
 }
 
 fn list_permutations(steps: &[RecordStep]) -> Vec<Vec<RecordStep>> {

@@ -114,12 +114,13 @@ impl QueueWorker {
         else {
             return Ok(());
         };
-        let mut next = new_tasks;
+        let (mut next, mut next_page) = (new_tasks, None);
         if budget.include_due_tasks && !budget.empty_queues.contains(queue) {
-            let due = self.connections.store.list_due(queue, clock.now(), TASKS_PER_QUERY).await?;
+            let due = self.connections.store.list_due(queue, clock.now(), TASKS_PER_QUERY, None).await?;
             let is_new = |key: &ItemKey| next.iter().any(|task| task.key == *key);
-            let due: Vec<_> = due.into_iter().filter(|key| !is_new(key)).collect();
-            next.extend(due.into_iter().map(|key| NewTask { key, row: None }));
+            let keys: Vec<_> = due.keys.into_iter().filter(|key| !is_new(key)).collect();
+            next.extend(keys.into_iter().map(|key| NewTask { key, row: None }));
+            next_page = due.next;
         }
         if next.is_empty() {
             return Ok(());
@@ -134,7 +135,7 @@ impl QueueWorker {
             rate_limiter.pause_for(Duration::try_from(next_call_at.duration_since(now)).unwrap_or_default());
         }
         let run = QueueRun { connections: &self.connections, dispatcher, queue, rate_limiter, destination };
-        let result = run.work_tasks(next, budget).await;
+        let result = run.work_tasks(next, next_page, budget).await;
         let run_end = result.as_ref().map_or(RunEnd::Idle, Clone::clone);
         run.report_run_end(&run_end);
         let now = clock.now();

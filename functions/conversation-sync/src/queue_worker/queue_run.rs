@@ -1,6 +1,6 @@
 //! One run over the tasks of a queue, while its lease is held.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use tellonce_core::{
@@ -19,7 +19,7 @@ use crate::{
     api_client::{ApiClient, ApiError, RateLimiter},
     crm::CrmClient,
     queue_worker::queue_lease::{FailureStreak, RunEnd},
-    record_store::{ItemKey, RecordStoreError, StoredRecord},
+    record_store::{ItemKey, PageStart, RecordStoreError, StoredRecord},
     target::TargetClient,
     task::{AttemptOutcome, QueueTask, TaskContent, TaskState, created_tasks::NewTask},
 };
@@ -76,10 +76,12 @@ impl QueueRun<'_> {
         self.dispatcher.clock.now()
     }
 
-    /// Works tasks one after the other until none is due.
+    /// Works tasks one after the other until none is due. The due tasks after them begin at
+    /// `next_page`.
     pub(super) async fn work_tasks(
         &self,
         mut tasks: Vec<NewTask>,
+        mut next_page: Option<PageStart>,
         budget: &RunBudget<'_>,
     ) -> Result<RunEnd, RecordStoreError> {
         let credential = match self.load_credential().await {
@@ -87,8 +89,8 @@ impl QueueRun<'_> {
             Err(error) => return Ok(run_end_from_error(&error, false, self.current_time())),
         };
         let mut run = RunProgress { credential, run_end: RunEnd::Idle, streak: FailureStreak::default() };
+        let (mut has_progress, mut unworkable) = (false, BTreeSet::new());
         loop {
-            let mut has_progress = false;
             for NewTask { key, row } in tasks {
                 if !budget.has_time() {
                     return Ok(run.run_end);
@@ -98,6 +100,7 @@ impl QueueRun<'_> {
                     Ok(attempt) => attempt,
                     Err(failure) => {
                         tracing::error!(task.id = %key, "could not work task {key}: {failure}");
+                        unworkable.insert(key);
                         continue;
                     }
                 };
@@ -116,24 +119,28 @@ impl QueueRun<'_> {
                 }
             }
             // The index may still show tasks that were settled a moment ago.
-            if !budget.include_due_tasks || !has_progress {
+            if !budget.include_due_tasks || !budget.has_time() || (next_page.is_none() && !has_progress) {
                 return Ok(run.run_end);
             }
-            let due = self.connections.store.list_due(self.queue, self.current_time(), TASKS_PER_QUERY).await?;
-            tasks = due.into_iter().map(|key| NewTask { key, row: None }).collect();
-            if tasks.is_empty() {
-                return Ok(run.run_end);
+            if next_page.is_none() {
+                // Again from the beginning: more tasks may have become due meanwhile.
+                has_progress = false;
             }
+            let (store, now) = (&self.connections.store, self.current_time());
+            let due = store.list_due(self.queue, now, TASKS_PER_QUERY, next_page.take()).await?;
+            let keys = due.keys.into_iter().filter(|key| !unworkable.contains(key));
+            tasks = keys.map(|key| NewTask { key, row: None }).collect();
+            next_page = due.next;
         }
     }
 
     async fn handle_failure(&self, run: &mut RunProgress, error: &ApiError) -> AfterFailure {
         // The secret may have been rotated since it was read.
-        if let (ApiError::CredentialRejected { .. }, Some(secret_name), false) =
-            (error, &run.credential.secret_name, run.credential.is_refreshed)
+        if let (ApiError::CredentialRejected { .. }, Some(secret_name), Some(refused), false) =
+            (error, &run.credential.secret_name, &run.credential.value, run.credential.is_refreshed)
         {
             run.credential.is_refreshed = true;
-            if let Ok(Some(newer)) = self.dispatcher.secrets.refetch(secret_name, self.current_time()).await {
+            if let Ok(Some(newer)) = self.dispatcher.secrets.refetch(secret_name, refused, self.current_time()).await {
                 run.credential.value = Some(newer);
                 return AfterFailure::Continue;
             }

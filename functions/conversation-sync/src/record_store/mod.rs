@@ -63,9 +63,8 @@ impl ClassifyFault for RecordStoreError {
         match self {
             // The table will reject the same item next time, too.
             Self::PutFailed(error) if is_validation_error(error) => Fault::Permanent,
-            // Of a newer version: the deployment ends, or that version returns.
-            Self::NewerVersion(_)
-            | Self::GetFailed(_)
+            Self::NewerVersion(_) => Fault::NewerVersion,
+            Self::GetFailed(_)
             | Self::QueryFailed(_)
             | Self::PutFailed(_)
             | Self::UpdateFailed(_)
@@ -176,6 +175,19 @@ pub struct OldestRecord {
     /// How many rows wait.
     pub count: usize,
 }
+
+/// A page of the due rows of a queue.
+#[derive(Debug)]
+pub struct DuePage {
+    /// The rows.
+    pub keys: Vec<ItemKey>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<PageStart>,
+}
+
+/// Where a page of due rows begins.
+#[derive(Debug)]
+pub struct PageStart(Item);
 
 /// A change to a row: the new value, if it changes, and the caller's result.
 pub struct RecordUpdate<T, R> {
@@ -302,9 +314,18 @@ impl RecordStore {
         Err(RecordStoreError::TooManyConflicts(key.clone()))
     }
 
-    /// At most `limit` due rows of a queue, the longest due first. The index lags behind the table
-    /// by moments: read a row before acting on it.
-    pub async fn list_due(&self, queue: &str, now: Timestamp, limit: i32) -> Result<Vec<ItemKey>, RecordStoreError> {
+    /// At most `limit` due rows of a queue, the longest due first, after the page before. The index
+    /// lags behind the table by moments: read a row before acting on it.
+    ///
+    /// Rows that only a newer version can read stay due and come first. So a caller reads on while
+    /// a page has nothing that it can work.
+    pub async fn list_due(
+        &self,
+        queue: &str,
+        now: Timestamp,
+        limit: i32,
+        from: Option<PageStart>,
+    ) -> Result<DuePage, RecordStoreError> {
         let response = self
             .db
             .query()
@@ -314,10 +335,12 @@ impl RecordStore {
             .expression_attribute_values(":queue", text_value(queue))
             .expression_attribute_values(":now", time_value(now))
             .limit(limit)
+            .set_exclusive_start_key(from.map(|PageStart(key)| key))
             .send()
             .await
             .map_err(|error| RecordStoreError::QueryFailed(Box::new(error)))?;
-        Ok(response.items().iter().filter_map(parse_key).collect())
+        let keys = response.items().iter().filter_map(parse_key).collect();
+        Ok(DuePage { keys, next: response.last_evaluated_key.map(PageStart) })
     }
 
     /// What has waited longest in a queue, due or not. A row that does not parse counts as well,
@@ -441,7 +464,7 @@ mod tests {
         assert_eq!(written, expected);
         assert!(stored.version == 3 && !stored.unknown_attributes.is_empty());
         for (record, fault) in [
-            (r#"{"state":"parked","address":{"city":"Haifa"}}"#, Fault::Transient),
+            (r#"{"state":"parked","address":{"city":"Haifa"}}"#, Fault::NewerVersion),
             (r#"{"state":"packed","address""#, Fault::Permanent),
         ] {
             assert_eq!(read_parcel(record).map(drop).unwrap_err().fault(), fault, "{record}");
