@@ -31,8 +31,8 @@ impl QueueKind {
 }
 
 impl Ledger {
-    /// All queues of a kind that are or were configured. Remembers those that are. The table is read
-    /// once in each process: another configuration comes with another process.
+    /// All queues of a kind that are or were configured. Remembers those that are. The table is
+    /// read once in each process: another configuration comes with another process.
     pub async fn remember_queues(
         &self,
         kind: QueueKind,
