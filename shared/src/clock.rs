@@ -70,7 +70,7 @@ pub fn choose_event_time(reported_at: Option<Timestamp>, received_at: Timestamp)
 pub const RESPONSE_TIME: Duration = Duration::from_secs(1);
 
 /// When this invocation must have ended, by the real clock.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
 impl Deadline {
@@ -83,6 +83,12 @@ impl Deadline {
     /// A deadline this long from now.
     pub fn from_now(span: Duration) -> Self {
         Self(Instant::now() + span)
+    }
+
+    /// The deadline of work that must end this long before.
+    #[must_use]
+    pub fn earlier(self, reserve: Duration) -> Self {
+        Self(self.0.checked_sub(reserve).unwrap_or(self.0))
     }
 
     /// How much time is left.

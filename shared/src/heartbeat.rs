@@ -47,8 +47,8 @@ pub const HEARTBEAT_ID: &str = "heartbeat";
 pub const HEARTBEAT_SUBJECT: &str = "heartbeat";
 /// The stage of the row that says when heartbeats were last sent.
 const SENT_STAGE: &str = "sent";
-/// The least time between two heartbeats: seven minutes, so that the alarm at ten minutes allows for
-/// a slow one, and an idle client costs little. It is half a minute less, because a minute of a
+/// The least time between two heartbeats: seven minutes, so that the alarm at ten minutes allows
+/// for a slow one, and an idle client costs little. It is half a minute less, because a minute of a
 /// schedule is not exactly as long as the one before.
 const MIN_INTERVAL: SignedDuration = SignedDuration::from_secs(390);
 /// The same for the feed schedule, which runs every five minutes.

@@ -92,7 +92,7 @@ impl Metric {
 pub enum Gauge {
     /// How long the oldest message has waited since it should have gone, outside of quiet hours.
     OldestDueSeconds,
-    /// The same for a line on which a first touch waits and no other message is as late.
+    /// The same for first touches alone.
     OldestFirstTouchSeconds,
     /// How long the oldest task of the client's CRMs or targets has waited.
     OldestTaskSeconds(DestinationKind),
@@ -115,6 +115,10 @@ pub enum DestinationKind {
 impl Gauge {
     /// A wait that is shorter is usual: the sweep and the queue worker run once a minute.
     pub const USUAL_WAIT: SignedDuration = SignedDuration::from_mins(2);
+
+    /// After a wait of this length the alarm `messages-waiting` was raised. It is raised at ten
+    /// minutes, and the last gauge may be from two minutes before.
+    pub const PAGED_WAIT: SignedDuration = SignedDuration::from_mins(13);
 
     /// The name in CloudWatch.
     pub const fn name(self) -> &'static str {

@@ -19,8 +19,8 @@ use crate::{
 const PHONE: &str = "+972545550199";
 const FUNCTIONS: [&str; 5] =
     ["webhook-receiver", "order-notifier", "lead-first-touch", "reminder-scheduler", "conversation-sync"];
-/// Minutes that are counted. What happens every five or seven minutes happens in them a whole number
-/// of times.
+/// Minutes that are counted. What happens every five or seven minutes happens in them a whole
+/// number of times.
 const MINUTES: u32 = 35;
 /// The processor time of an invocation, on a whole processor, in milliseconds. The benchmark
 /// measures between 1 and 6.

@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tellonce_fakes::{
-    provider::HealthPreset,
+    provider::{HealthPreset, SendFault},
     services::{FakeFault, FakeService},
 };
 
@@ -84,7 +84,7 @@ async fn every_obstacle_of_a_line_is_in_the_gauge_and_quiet_hours_are_not() {
     };
     advance_to(10);
     let provider = world.stack.provider();
-    let too_many = tellonce_fakes::provider::SendFault::TooManyRequests { retry_after_s: Some(7200) };
+    let too_many = SendFault::TooManyRequests { retry_after_s: Some(7200) };
     provider.fail_next(1, too_many);
     world.deliver(world.erp_post("m-1", "ready", "1", NOA_PHONE)).await;
     world.advance_time(minutes(60));
@@ -112,6 +112,30 @@ async fn every_obstacle_of_a_line_is_in_the_gauge_and_quiet_hours_are_not() {
     world.tick().await;
     let (seconds, _) = due_gauge(&world).await.unwrap();
     assert_about(21, seconds);
+}
+
+#[tokio::test]
+async fn an_outcome_that_stays_unknown_leaves_the_gauge_after_an_hour_and_ends_in_attention() {
+    let world = World::start().await;
+    world.stack.provider().fail_fraction(1.0, SendFault::ServerErrorBeforeAccept, 1).unwrap();
+    world.deliver(world.erp_post("m-1", "ready", "1", NOA_PHONE)).await;
+    for pause in [1, 4, 21] {
+        world.advance_time(minutes(pause));
+        world.tick().await;
+    }
+    let (seconds, reasons) = due_gauge(&world).await.unwrap();
+    assert_about(27, seconds);
+    assert!(reasons.contains("main: "), "{reasons}");
+    world.advance_time(minutes(35));
+    assert_eq!(due_gauge(&world).await, None, "it hides no outage that begins now");
+    assert_eq!(world.message_state("order:1:ready"), "unknown");
+    let is_listed = |line: &str| line.contains("line main, outcome unknown") && line.contains("order:1:ready");
+    assert!(world.stack.log_lines("reminder-scheduler").iter().any(|line| is_listed(&line.text)));
+    assert_eq!(world.metric_values("attention", 70), [0.0; 0]);
+    world.advance_time(minutes(90));
+    world.tick().await;
+    assert_eq!(world.message_state("order:1:ready"), "needs-human");
+    assert_eq!(world.metric_values("attention", 2), [1.0]);
 }
 
 #[tokio::test]
@@ -157,7 +181,7 @@ async fn a_removed_line_a_damaged_header_and_a_damaged_row_wait_and_stop_no_swee
     let (seconds, reasons) = due_gauge(&world).await.unwrap();
     assert_about(111, seconds);
     for reason in [
-        "main, damaged: the header of appointment:9",
+        "main, unreadable: the ledger row appointment:9:state has no usable `appointment`",
         "main: the ledger row order:2:ready",
         "old: client.toml no longer has the line",
     ] {

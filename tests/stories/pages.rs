@@ -6,11 +6,11 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tellonce_fakes::{
-    provider::HealthPreset,
-    services::{FakeFault, FakeService},
+use tellonce_fakes::services::{FakeFault, FakeService};
+use tellonce_stack::{
+    alarms::{AlarmChange, AlarmState},
+    dynamo::{DynamoFault, FaultFrequency, FaultRule},
 };
-use tellonce_stack::alarms::{AlarmChange, AlarmState};
 
 use crate::{
     calendars::{diary_event, whole_minute_in_hours},
@@ -186,23 +186,59 @@ async fn a_missing_line_token_pages_once() {
 }
 
 #[tokio::test]
-async fn a_first_touch_and_orders_that_wait_for_one_line_page_once() {
+async fn a_line_that_is_down_pages_once_whatever_waits_and_expires_and_in_every_process() {
     let world = start_world().await;
-    world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
-    let watch = PageWatch::begin(&world, "line logged out, with a first touch and orders");
-    let body = json!({"lead_id": "L-1", "name": "Noa Levi", "phone": OTHER_PHONE, "consent": {"whatsapp": true}});
-    world.deliver(lead_endpoint::website_post("application/json", body.to_string().into())).await;
-    for order in ["1", "2"] {
-        world.deliver(world.erp_post(&format!("m-{order}"), "ready", order, PHONE)).await;
-        world.run_minutes(20).await;
+    world.stack.secrets().remove("tellonce/story/lines/main");
+    for function in ["order-notifier", "lead-first-touch", "reminder-scheduler"] {
+        world.stack.kill_function(function).await;
     }
-    assert!(world.messages().is_empty(), "{:?}", world.messages());
-    world.stack.provider().set_health(None, HealthPreset::Good).unwrap();
+    let watch = PageWatch::begin(&world, "line down for three hours, with orders and a lead");
+    world.deliver(world.erp_post("m-1", "late", "1", PHONE)).await;
+    world.run_minutes(4).await;
+    let lead = json!({
+        "leadId": "L-1", "firstName": "Omer", "phone": OTHER_PHONE, "country": "IL", "consent": {"whatsapp": true},
+        "createdAt": world.now().to_string(),
+    });
+    world.deliver(lead_endpoint::website_post("application/json", lead.to_string().into())).await;
+    world.run_minutes(20).await;
+    world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
+    // Another process knows nothing of what this one reported.
+    world.stack.kill_function("reminder-scheduler").await;
+    world.run_minutes(160).await;
+    assert_eq!(world.message_state("order:1:out-for-delivery"), "expired");
+    assert_eq!(world.metric_values("attention", 180), [0.0; 0], "the alarm was raised for it");
+    world.stack.secrets().rotate("tellonce/story/lines/main", LINE_TOKEN);
     watch.wait_for_end().await;
-    let pages = watch.report_pages();
-    let [(_, minutes)] = pages.as_slice() else { panic!("{pages:?}") };
-    assert!((0..=PAGE_WITHIN).contains(minutes), "{pages:?}");
-    assert_eq!((world.texts_on_phone(OTHER_PHONE).len(), world.texts_on_phone(PHONE).len()), (1, 2));
+    watch.assert_one_page("messages-waiting", PAGE_WITHIN);
+    assert_eq!((world.texts_on_phone(PHONE).len(), world.texts_on_phone(OTHER_PHONE).len()), (1, 1));
+    assert_nothing_lost_or_repeated(&world);
+}
+
+#[tokio::test]
+async fn queues_that_cannot_be_read_page_once() {
+    let world = start_world().await;
+    world.stack.secrets().remove("tellonce/story/lines/main");
+    for function in ["order-notifier", "reminder-scheduler"] {
+        world.stack.kill_function(function).await;
+    }
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    world.stack.secrets().rotate("tellonce/story/lines/main", LINE_TOKEN);
+    world.stack.dynamo().faults().inject_rule(FaultRule {
+        operation: Some("Query".to_owned()),
+        table: Some(world.table_name("Ledger")),
+        fault: DynamoFault::Outage,
+        frequency: FaultFrequency::Fraction(1.0),
+    });
+    let watch = PageWatch::begin(&world, "queues of the ledger unreadable");
+    for _ in 0..20 {
+        world.advance_time(SignedDuration::from_mins(1));
+        let (messages, conversations) = futures::join!(world.stack.tick_messages(), world.stack.tick_conversations());
+        assert!(messages.is_err() && conversations.is_err(), "a minute without its queues is not done");
+    }
+    world.stack.dynamo().faults().clear();
+    watch.wait_for_end().await;
+    watch.assert_one_page("heartbeat-late", PAGE_WITHIN);
+    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready."]);
     assert_nothing_lost_or_repeated(&world);
 }
 

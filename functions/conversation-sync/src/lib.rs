@@ -15,8 +15,8 @@
 //! - An alert becomes one notification for each target.
 //! - A CRM or target that fails delays its tasks and loses none.
 //!
-//! Time: an invocation has 120 s. A batch ends in time as [`tellonce_core::batch`] says. The
-//! clock's checks begin no row after 30 s. A task is begun with at least 35 s left. The queues are
+//! Time: an invocation has 120 s. A batch ends in time as [`tellonce_core::batch`] says. The clock
+//! reports for 20 s at most. Its checks begin no row after 30 s. A task is begun with at least 35 s left. The queues are
 //! given up 1 s before the deadline, so a table that hangs ends no process.
 //!
 //! The provider stays the source of truth: this function writes no owner and no assignment, and
@@ -58,6 +58,7 @@ use tellonce_core::{
     bootstrap::{self, AwsClients, StartError},
     clock::{Deadline, RESPONSE_TIME},
     dispatch::{Dispatcher, Invocation},
+    fault::{ClassifyFault, Fault, catch_panic},
     heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
     telemetry,
@@ -68,7 +69,7 @@ use due_checks::DueChecks;
 use lid_contact::{KnownLids, LidContacts};
 use line_event_flow::LineEventFlow;
 use operator::{CommandResult, SyncCommand, SyncOperator, SyncOperatorError};
-use queue_worker::{QueueWorker, RunBudget};
+use queue_worker::{QueueWorker, RunBudget, WaitReport};
 use reconcile::Reconciler;
 use record_store::{RecordStore, RecordStoreError};
 use task::created_tasks::CreatedTasks;
@@ -78,6 +79,8 @@ const CONCURRENT_DELIVERIES: usize = 4;
 /// How long a batch works on its queues. After that it starts no further task, because a slow CRM
 /// or target must not delay the records behind it. The clock delivers the rest.
 const QUEUE_TIME_PER_BATCH: Duration = Duration::from_secs(5);
+/// How long the clock reports what waits. A call to a table ends within eight seconds.
+const REPORT_TIME: Duration = Duration::from_secs(20);
 /// How long the clock checks records and conversations before it works the queues.
 const DUE_CHECK_TIME: Duration = Duration::from_secs(30);
 /// The source of `EventBridge`'s scheduled events.
@@ -99,6 +102,26 @@ struct ConversationSync {
 #[derive(Deserialize)]
 struct ScheduleEvent {
     source: String,
+}
+
+/// A part of the clock's work failed. The minute leaves no receipt, and the next one tries again.
+#[derive(Debug, thiserror::Error)]
+enum ScheduleError {
+    /// Records or conversations could not be checked.
+    #[error(transparent)]
+    Checks(#[from] RecordStoreError),
+    /// What waits in the queues could not be found out.
+    #[error("could not find out what waits in all queues of CRMs and targets")]
+    IncompleteReport,
+}
+
+impl ClassifyFault for ScheduleError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Checks(error) => error.fault(),
+            Self::IncompleteReport => Fault::Transient,
+        }
+    }
 }
 
 /// The result of an invocation.
@@ -217,9 +240,14 @@ impl ConversationSync {
 
     /// Reports which tasks wait, checks the records and conversations that are due, then delivers
     /// all tasks that are due.
-    async fn run_scheduled(&self, invocation: &Invocation) -> Result<(), RecordStoreError> {
+    async fn run_scheduled(&self, invocation: &Invocation) -> Result<(), ScheduleError> {
         // First, so that it is written even if the rest runs out of time.
-        let empty_queues = self.queue_worker.report_waits(&self.dispatcher).await;
+        let report = catch_panic(self.queue_worker.report_waits(&self.dispatcher));
+        let WaitReport { empty: empty_queues, is_complete } =
+            match Deadline::from_now(REPORT_TIME).run_until(Duration::ZERO, report).await {
+                Some(report) => report.unwrap_or_default(),
+                None => WaitReport::default(),
+            };
         let created = CreatedTasks::default();
         let alerts = self.alert_sender(&created);
         let lid_contacts = self.lid_contacts();
@@ -233,7 +261,8 @@ impl ConversationSync {
         let checked = due_checks.run(Deadline::from_now(DUE_CHECK_TIME)).await;
         let budget = RunBudget { invocation, stop_at: invocation.deadline, include_due_tasks: true, empty_queues };
         self.work_queues(&created, &budget).await;
-        checked
+        checked?;
+        if is_complete { Ok(()) } else { Err(ScheduleError::IncompleteReport) }
     }
 
     fn alert_sender<'a>(&'a self, created: &'a CreatedTasks) -> AlertSender<'a> {

@@ -8,13 +8,13 @@
 //!    header.
 //! 2. The feed schedule. [`feed`] reads the calendars that post nothing. Changes go into the same
 //!    headers.
-//! 3. The minute schedule. `minute_flow` lists what is due or waits, and writes the gauges of
-//!    `waiting`. `sweep_flow` processes all lines concurrently. It plans the reminders
+//! 3. The minute schedule. `minute_flow` lists what is due or waits. `sweep_flow` processes all
+//!    lines concurrently. It plans the reminders
 //!    that are due from what is known *at that moment*. It sends them together with the messages
 //!    that waited, most useful first, at the line's rate. A sweep of a line ends when nothing is
 //!    due, the line is blocked, or the time is up. At the same time `lookup_replays` replays the
-//!    deliveries of all inboxes whose lookup is tried again. Then the heartbeats are checked, and
-//!    the next ones are sent.
+//!    deliveries of all inboxes whose lookup is tried again. Then the gauges of `waiting` are
+//!    written. At last the heartbeats are checked, and the next ones are sent.
 //!
 //! [`plan_reminders`](plan::plan_reminders) decides which reminder is due when. It is pure.
 //!
@@ -28,9 +28,10 @@
 //! - Messages go through the same claims as in every other function, so two concurrent sweeps are
 //!   safe.
 //!
-//! Time: an invocation has 75 s. A batch ends in time as [`tellonce_core::batch`] says. A feed is
-//! begun with at least 25 s left, a message of a sweep with more than 13 s. Both are given up 1 s
-//! before the deadline, so a table that hangs ends no process.
+//! Time: an invocation has 85 s. A batch ends in time as [`tellonce_core::batch`] says. A feed is
+//! begun with at least 25 s left, a message of a sweep with more than 26 s. A feed is given up 1 s
+//! before the deadline. A sweep is given up 14 s before, so that its minute reports what waits and
+//! checks the heartbeats. So a table that hangs ends no process.
 //!
 //! Not covered: replies of customers. The client's team reads them.
 
@@ -70,7 +71,7 @@ use tellonce_core::{
     batch::{BatchFailures, BatchProcessor, StreamEvent},
     bootstrap::{self, AwsClients, StartError},
     clock::Deadline,
-    dispatch::{Dispatcher, Invocation},
+    dispatch::Dispatcher,
     feed::FeedStore,
     heartbeat::{HeartbeatMonitor, HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
@@ -82,7 +83,6 @@ use tellonce_core::{
 use feed::PollSummary;
 use lookup::BookingLookupClient;
 use lookup_replays::LookupReplays;
-use waiting::WaitAlarm;
 
 pub use booking_flow::BookingError;
 pub use sweep_flow::SweepSummary;
@@ -115,10 +115,6 @@ pub struct ReminderScheduler {
     pub(crate) feed_base_urls: BaseUrls,
     /// When a push last made this process poll a feed, by calendar.
     pub(crate) feeds_polled_at: Mutex<BTreeMap<String, Timestamp>>,
-    /// Which alarm this process raised for a line on which messages wait.
-    pub(crate) raised_alarms: Mutex<BTreeMap<String, WaitAlarm>>,
-    /// Since when this process cannot read the queue of a line.
-    pub(crate) unread_since: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 /// The event of an invocation.
@@ -176,8 +172,6 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
     let scheduler = &scheduler;
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| async move {
         let deadline = Deadline::from_system_time(event.context.deadline());
-        let now = scheduler.dispatcher.clock.now();
-        let invocation = Invocation::for_sweep(&event.context.request_id, deadline, now);
         // Boxed, because each of these futures is already deep for the compiler to lay out.
         Ok::<_, lambda_runtime::Error>(match WakeEvent::from_payload(event.payload.get())? {
             WakeEvent::Bookings(batch) => {
@@ -192,7 +186,10 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
                 let clock = &scheduler.dispatcher.clock;
                 SchedulerResponse::Replayed(replay_deliveries(&scheduler.inbox, clock, &replay, deadline).await?)
             }
-            WakeEvent::Minute => SchedulerResponse::Minute(Box::pin(scheduler.run_minute(&invocation)).await?),
+            WakeEvent::Minute => {
+                let request_id = &event.context.request_id;
+                SchedulerResponse::Minute(Box::pin(scheduler.run_minute(request_id, deadline)).await?)
+            }
         })
     }))
     .await
@@ -241,8 +238,6 @@ impl ReminderScheduler {
             http,
             feed_base_urls,
             feeds_polled_at: Mutex::default(),
-            raised_alarms: Mutex::default(),
-            unread_since: Mutex::default(),
         })
     }
 

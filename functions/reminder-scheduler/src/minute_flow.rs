@@ -1,48 +1,114 @@
-//! The flow of the minute: list the queues of all lines, report what waits and what only a person
-//! can end, then sweep.
+//! The flow of the minute: list the queues of all lines, sweep, report what still waits and what
+//! only a person can end, then check the heartbeats.
 //!
-//! The report comes first. So it is written even if the sweep runs out of time or fails, and it
-//! shows what the sweep of the minute before left.
+//! The report comes after the sweep, which ends in time. So after an outage of the sweep itself,
+//! which raised the alarm of late heartbeats, what goes out at once raises no further alarm.
+//!
+//! Promises: a part that fails, panics or takes too long stops no other part. After such a minute
+//! there is no heartbeat, so minutes that keep failing raise the alarm of late heartbeats, and no
+//! other.
 
-use std::sync::PoisonError;
+use std::time::Duration;
 
 use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::json;
 use tellonce_core::{
-    dispatch::{DispatchError, Invocation},
-    fault::error_chain,
-    ledger::{IdempotencyKey, QueueKind},
+    clock::{Deadline, RESPONSE_TIME},
+    dispatch::Invocation,
+    fault::{ClassifyFault, Fault, Panicked, catch_failure, error_chain},
+    ledger::QueueKind,
     telemetry::{self, Gauge},
 };
 
 use crate::{
     ReminderScheduler,
-    lookup_replays::ReplayedLookups,
+    lookup_replays::{LookupReplayError, ReplayedLookups},
     sweep_flow::{LineQueue, SweepFlow, SweepSummary},
-    waiting::{self, LineWait, Wait, WaitAlarm, WaitKind},
+    waiting::{self, Wait, WaitKind},
 };
 
+/// How long the queues may be listed before the sweep. A call to a table ends within eight seconds.
+const LIST_TIME: Duration = Duration::from_secs(15);
+/// The time that the sweep leaves for the reports.
+const REPORT_TIME: Duration = Duration::from_secs(9);
+/// The time that the reports leave for the heartbeats.
+const HEARTBEAT_TIME: Duration = Duration::from_secs(4);
+
+/// A part of the minute was not done. The next minute does it.
+#[derive(Debug, thiserror::Error)]
+#[error("the minute was not completed: {0}")]
+pub(crate) struct MinuteError(String);
+
+impl ClassifyFault for MinuteError {
+    fn fault(&self) -> Fault {
+        Fault::Transient
+    }
+}
+
+/// The parts of one minute that failed.
+#[derive(Default)]
+struct FailedParts(Vec<String>);
+
+impl FailedParts {
+    /// The result of a part, if it did not fail. A failure is logged.
+    fn collect<T>(&mut self, part: &str, result: Result<T, String>) -> Option<T> {
+        result
+            .map_err(|failure| {
+                tracing::error!("could not {part}: {failure}");
+                self.0.push(format!("could not {part}"));
+            })
+            .ok()
+    }
+}
+
+/// Runs a part of the minute until shortly before a deadline.
+async fn run_part<T, E: std::error::Error>(
+    deadline: Deadline,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    let ended = deadline.run_until(RESPONSE_TIME, catch_failure(work)).await;
+    ended.unwrap_or_else(|| Err("the time was up".to_owned()))
+}
+
 impl ReminderScheduler {
-    /// Reports what waits, and sends what is due.
-    pub(crate) async fn run_minute(&self, invocation: &Invocation) -> Result<SweepSummary, DispatchError> {
-        let queues = self.list_queues().await;
-        self.report_waits(&queues).await;
-        self.report_problems().await;
+    /// Sends what is due, and reports what waits.
+    pub(crate) async fn run_minute(&self, request_id: &str, deadline: Deadline) -> Result<SweepSummary, MinuteError> {
+        let report_end = deadline.earlier(HEARTBEAT_TIME);
+        let sweep_end = report_end.earlier(REPORT_TIME);
+        let mut failed = FailedParts::default();
+        let queues = self.list_queues(Deadline::from_now(LIST_TIME).min(sweep_end), &mut failed).await;
+        let waits = run_part(sweep_end, async { Ok::<_, Panicked>(self.has_waits(&queues)) }).await;
+        let has_waits = failed.collect("find out what waits", waits).unwrap_or(true);
+        let invocation = Invocation::for_sweep(request_id, sweep_end, self.dispatcher.clock.now());
         let sweep = SweepFlow { dispatcher: &self.dispatcher };
         let (summary, replayed) = tokio::join!(
-            sweep.sweep_all_lines(invocation, queues),
-            self.lookup_replays.replay_due(invocation.deadline)
+            sweep.sweep_all_lines(&invocation, queues),
+            run_part(sweep_end, self.replay_lookups(sweep_end))
         );
-        match replayed {
-            Ok(replayed) => self.report_lookups(&replayed),
-            // The messages that are due do not depend on it, and the next minute tries again.
-            Err(error) => tracing::error!("could not replay waiting lookups: {}", error_chain(&error)),
+        failed.collect("replay waiting lookups", replayed);
+        // Most minutes find nothing that waits, and need no second query.
+        let queues = if has_waits { self.list_queues(report_end, &mut failed).await } else { Vec::new() };
+        let (waits, problems) = tokio::join!(
+            run_part(report_end, async { Ok::<_, Panicked>(self.report_waits(&queues).await) }),
+            run_part(report_end, async { Ok::<_, Panicked>(self.report_problems().await) })
+        );
+        failed.collect("report what waits", waits);
+        failed.collect("report open problems", problems);
+        if !failed.0.is_empty() {
+            return Err(MinuteError(failed.0.join("; ")));
         }
-        let summary = summary?;
-        // After the sweep: without a sweep there must be no heartbeat either.
-        self.check_heartbeats().await;
+        // A failure is logged: without the gauge the alarm is raised.
+        let now = self.dispatcher.clock.now();
+        let heartbeats = run_part(deadline, self.heartbeats.check_heartbeats(&self.dispatcher.config, now)).await;
+        failed.collect("check the heartbeats", heartbeats);
         Ok(summary)
+    }
+
+    /// Replays the deliveries that wait for a lookup, and reports them.
+    async fn replay_lookups(&self, deadline: Deadline) -> Result<(), LookupReplayError> {
+        self.report_lookups(&self.lookup_replays.replay_due(deadline).await?);
+        Ok(())
     }
 
     /// Reports the deliveries that wait for a lookup, and those that were replayed.
@@ -69,44 +135,47 @@ impl ReminderScheduler {
         }
     }
 
-    /// Publishes the age of the oldest heartbeat, and sends the next ones if it is time. A failure
-    /// is logged: without the gauge the alarm is raised.
-    async fn check_heartbeats(&self) {
-        let now = self.dispatcher.clock.now();
-        if let Err(error) = self.heartbeats.check_heartbeats(&self.dispatcher.config, now).await {
-            tracing::error!("could not check the heartbeats: {}", error_chain(&error));
-        }
-    }
-
     /// Lists the queues of all lines, also of those that are no longer configured.
-    async fn list_queues(&self) -> Vec<LineQueue> {
+    async fn list_queues(&self, deadline: Deadline, failed: &mut FailedParts) -> Vec<LineQueue> {
         let ledger = &self.dispatcher.ledger;
         let configured = || self.dispatcher.config.lines.keys().cloned().collect();
-        let lines = ledger.remember_queues(QueueKind::Lines, configured()).await.unwrap_or_else(|error| {
-            tracing::error!("could not read which lines there were: {}", error_chain(&error));
-            configured()
-        });
+        let lines = run_part(deadline, ledger.remember_queues(QueueKind::Lines, configured())).await;
+        let lines = failed.collect("read which lines there were", lines).unwrap_or_else(configured);
         let now = self.dispatcher.clock.now();
-        let list = |line: String| async move { LineQueue { items: ledger.list_queue(&line, now).await, line } };
-        join_all(lines.into_iter().map(list)).await
+        let lists = lines.into_iter().map(|line| async move {
+            let items = run_part(deadline, ledger.list_queue(&line, now)).await;
+            (line, items)
+        });
+        let listed = join_all(lists).await.into_iter().filter_map(|(line, items)| {
+            let items = failed.collect(&format!("read the queue of line {line}"), items)?;
+            Some(LineQueue { line, items })
+        });
+        listed.collect()
+    }
+
+    /// What waits in the queues of all lines.
+    fn find_waits(&self, queues: &[LineQueue], now: Timestamp) -> Vec<Wait> {
+        let config = &self.dispatcher.config;
+        queues.iter().flat_map(|LineQueue { line, items }| waiting::find_waits(config, line, items, now)).collect()
+    }
+
+    /// Whether anything has waited longer than usual.
+    fn has_waits(&self, queues: &[LineQueue]) -> bool {
+        let now = self.dispatcher.clock.now();
+        !waiting::measure_lines(self.find_waits(queues, now), now).is_empty()
     }
 
     /// Writes the gauges of what waits, and a log line that names the cause for each line.
     async fn report_waits(&self, queues: &[LineQueue]) {
         let config = &self.dispatcher.config;
         let now = self.dispatcher.clock.now();
-        let found = queues.iter().filter_map(|queue| Some((&queue.line, queue.items.as_ref().ok()?)));
-        let mut waits: Vec<Wait> =
-            found.flat_map(|(line, items)| waiting::find_waits(config, line, items, now)).collect();
-        waits.extend(self.find_unread(queues, now));
-        let lines = {
-            let mut raised = self.raised_alarms.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting::measure_lines(waits, &mut raised, now)
-        };
-        let mut reported = Vec::new();
-        for line in &lines {
+        let waits = self.find_waits(queues, now);
+        let gauges = waiting::measure_gauges(&waits, now);
+        let lines = waiting::measure_lines(waits, now);
+        let causes = join_all(lines.iter().map(|line| self.find_reason(&line.oldest))).await;
+        let mut reasons = Vec::new();
+        for (line, reason) in lines.iter().zip(causes) {
             let seconds = now.duration_since(line.oldest.since).as_secs();
-            let reason = self.find_reason(line).await;
             let (place, key, count) = (&line.oldest.place, &line.oldest.key, line.count);
             tracing::warn!(
                 line.name = place,
@@ -114,39 +183,22 @@ impl ReminderScheduler {
                 wait.seconds = seconds,
                 "{count} messages wait for line {place}, {key} since {seconds} s: {reason}"
             );
-            reported.push((line.alarm, seconds, format!("{place}: {reason}")));
-        }
-        for alarm in WaitAlarm::ALL {
-            let of_alarm = || reported.iter().filter(|(of_line, ..)| *of_line == alarm);
-            let reasons: Vec<String> = of_alarm().map(|(_, _, reason)| reason.clone()).collect();
-            if let Some(seconds) = of_alarm().map(|(_, seconds, _)| *seconds).max() {
-                telemetry::write_gauge(&config.client, alarm.gauge(), seconds, &[("reasons", json!(reasons))], now);
+            if line.oldest.is_in_gauge() {
+                reasons.push(format!("{place}: {reason}"));
             }
         }
-    }
-
-    /// The queues that could not be read, with the time since which this process could not.
-    fn find_unread(&self, queues: &[LineQueue], now: Timestamp) -> Vec<Wait> {
-        let mut unread_since = self.unread_since.lock().unwrap_or_else(PoisonError::into_inner);
-        unread_since.retain(|line, _| queues.iter().any(|queue| queue.line == *line && queue.items.is_err()));
-        let unread = queues.iter().filter(|queue| queue.items.is_err()).map(|LineQueue { line, .. }| Wait {
-            place: line.clone(),
-            key: IdempotencyKey::from_parts(format!("line:{line}"), "state"),
-            since: *unread_since.entry(line.clone()).or_insert(now),
-            kind: WaitKind::UnreadQueue,
-        });
-        unread.collect()
+        for (gauge, seconds) in gauges {
+            telemetry::write_gauge(&config.client, gauge, seconds, &[("reasons", json!(reasons))], now);
+        }
     }
 
     /// Why a line's oldest message waits, for people: the reason in its row, or what blocks the
     /// line.
-    async fn find_reason(&self, line: &LineWait) -> String {
-        let wait = &line.oldest;
-        match wait.kind {
-            WaitKind::Damaged => return format!("the header of {} is damaged", wait.key),
-            WaitKind::UnreadQueue => return "its queue cannot be read".to_owned(),
+    async fn find_reason(&self, wait: &Wait) -> String {
+        match &wait.kind {
+            WaitKind::Unreadable(error) => return error.clone(),
             WaitKind::RemovedLine => return "client.toml no longer has the line".to_owned(),
-            WaitKind::Held => match self.dispatcher.ledger.read_row(&wait.key).await {
+            WaitKind::Held | WaitKind::LongUnknown => match self.dispatcher.ledger.read_row(&wait.key).await {
                 Ok(Some(row)) if row.reason.is_some() => return row.reason.unwrap_or_default(),
                 Ok(_) => {}
                 Err(error) => return error_chain(&error),
@@ -204,4 +256,24 @@ impl ReminderScheduler {
 fn log_unread(error: &dyn std::error::Error) -> Option<String> {
     tracing::error!("could not read whether a form or a line has a problem: {}", error_chain(error));
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_or_hangs_fails_alone() {
+        let mut failed = FailedParts::default();
+        let deadline = Deadline::from_now(RESPONSE_TIME + Duration::from_millis(20));
+        let seven = run_part(deadline, async { Ok::<_, Panicked>(7) }).await;
+        assert_eq!(failed.collect("count", seven), Some(7));
+        let panicked = run_part(deadline, async {
+            Ok::<_, Panicked>([7][usize::from(deadline > deadline.earlier(RESPONSE_TIME))])
+        });
+        assert_eq!(failed.collect("report", panicked.await), None);
+        let hanging = run_part(deadline, std::future::pending::<Result<(), Panicked>>()).await;
+        assert_eq!(failed.collect("replay", hanging), None);
+        assert_eq!(failed.0, ["could not report", "could not replay"]);
+    }
 }

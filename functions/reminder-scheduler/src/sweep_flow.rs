@@ -14,7 +14,7 @@ use tellonce_core::{
     clock::RESPONSE_TIME,
     dispatch::{DispatchError, DispatchResult, Dispatcher, Invocation, ReminderDispatchResult, SendSlots},
     fault::catch_failure,
-    ledger::{DueItem, DueKind, IdempotencyKey, LedgerError, MessageState, SaveOutcome},
+    ledger::{DueItem, DueKind, IdempotencyKey, MessageState, SaveOutcome},
 };
 
 use crate::{
@@ -106,12 +106,12 @@ impl LineSweep {
     }
 }
 
-/// The queue of a line, or why it could not be read.
+/// The queue of a line.
 pub(crate) struct LineQueue {
     /// The line. It may be no longer configured.
     pub(crate) line: String,
     /// What is due or waits.
-    pub(crate) items: Result<Vec<DueItem>, LedgerError>,
+    pub(crate) items: Vec<DueItem>,
 }
 
 /// What a sweep may touch.
@@ -120,23 +120,14 @@ pub(crate) struct SweepFlow<'a> {
 }
 
 impl SweepFlow<'_> {
-    /// Sweeps the queues of all lines concurrently, because each line has a separate rate. If a
-    /// queue could not be read, the others are swept before the error is returned.
-    pub(crate) async fn sweep_all_lines(
-        &self,
-        invocation: &Invocation,
-        queues: Vec<LineQueue>,
-    ) -> Result<SweepSummary, DispatchError> {
-        let lines = queues.into_iter().map(|LineQueue { line, items }| async move {
-            Ok::<_, DispatchError>(self.sweep_line(invocation, &line, items?).await)
-        });
+    /// Sweeps the queues of all lines concurrently, because each line has a separate rate.
+    pub(crate) async fn sweep_all_lines(&self, invocation: &Invocation, queues: Vec<LineQueue>) -> SweepSummary {
+        let lines = queues
+            .into_iter()
+            .map(|LineQueue { line, items }| async move { self.sweep_line(invocation, &line, items).await });
         let mut sweep = SweepSummary::default();
-        let mut failed = None;
-        for line in futures::future::join_all(lines).await {
-            match line {
-                Ok(of_line) => sweep.add_counts(of_line),
-                Err(error) => failed = failed.or(Some(error)),
-            }
+        for of_line in futures::future::join_all(lines).await {
+            sweep.add_counts(of_line);
         }
         // A line for each idle minute would cost as much as the minute.
         if sweep != SweepSummary::default() {
@@ -152,7 +143,7 @@ impl SweepFlow<'_> {
                 sweep.accepted
             );
         }
-        failed.map_or(Ok(sweep), Err)
+        sweep
     }
 
     /// Processes what is due on a line while there is time and the line takes messages.
@@ -187,7 +178,7 @@ impl SweepFlow<'_> {
                     DueKind::Appointment(appointment) => {
                         self.send_due_reminders(invocation, &mut slots, *appointment, &mut sweep).await
                     }
-                    DueKind::Damaged => Err(DispatchError::DamagedHeader(key.clone())),
+                    DueKind::Unreadable(error) => Err(DispatchError::Ledger(error.into())),
                 }
             };
             match invocation.deadline.run_until(RESPONSE_TIME, catch_failure(Box::pin(process))).await {

@@ -1,15 +1,13 @@
-//! What waits although it should have gone, and which gauge shows it. Pure.
+//! What waits although it should have gone, and which gauges show it. Pure.
 //!
 //! Main types: a [`Wait`] is one message, or one appointment with a due reminder; a [`LineWait`] is
-//! the longest wait of a line, with the [`WaitAlarm`] that is raised for it.
+//! the longest wait of a line.
 //!
-//! Promises: an entry that cannot be read counts. A line is in one gauge at a time, so that one
-//! outage raises one alarm. Does **not** decide when a message is sent.
+//! Promises: an entry that cannot be read counts. The gauge of everything that waits is the one of
+//! the alarm, so one outage raises one alarm, whatever waits and on however many lines. Does **not**
+//! decide when a message is sent.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use jiff::{SignedDuration, Timestamp};
 use tellonce_core::{
@@ -18,10 +16,16 @@ use tellonce_core::{
     telemetry::Gauge,
 };
 
+/// After this time a message of unknown outcome is in the log only. The line answered other
+/// messages or the alarm was raised by now, and the next tries take hours. It must not hide an
+/// outage that begins in that time. If it stays unknown, it ends as `needs-human`, which counts in
+/// `attention`.
+const UNKNOWN_IN_GAUGE: SignedDuration = SignedDuration::from_hours(1);
+
 /// Something that waits although it should have gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wait {
-    /// The line, or the other place where it waits. One place raises one alarm.
+    /// The line, or what waits apart from it.
     pub(crate) place: String,
     /// The message or the appointment.
     pub(crate) key: IdempotencyKey,
@@ -32,60 +36,34 @@ pub(crate) struct Wait {
 }
 
 /// What waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WaitKind {
     /// A message that was held. Its row says why.
     Held,
+    /// A message whose outcome has been unknown for an hour. Its row says why.
+    LongUnknown,
     /// A message or an appointment that is due and was not processed yet.
     Due,
     /// A message whose line is no longer configured.
     RemovedLine,
-    /// The queue of a line that cannot be read, whatever waits in it.
-    UnreadQueue,
-    /// An appointment that cannot be read.
-    Damaged,
+    /// An appointment that cannot be read, and why.
+    Unreadable(String),
 }
 
-/// The alarm that is raised for a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum WaitAlarm {
-    /// `first-touches-waiting`.
-    FirstTouches,
-    /// `messages-waiting`.
-    Messages,
-}
-
-impl WaitAlarm {
-    /// Both alarms.
-    pub(crate) const ALL: [Self; 2] = [Self::FirstTouches, Self::Messages];
-
-    /// The alarm of a message.
-    fn of_message(key: &IdempotencyKey) -> Self {
-        if key.is_greeting() { Self::FirstTouches } else { Self::Messages }
+impl Wait {
+    /// Whether a gauge shows it.
+    pub(crate) fn is_in_gauge(&self) -> bool {
+        self.kind != WaitKind::LongUnknown
     }
 
-    /// Its gauge.
-    pub(crate) const fn gauge(self) -> Gauge {
-        match self {
-            Self::FirstTouches => Gauge::OldestFirstTouchSeconds,
-            Self::Messages => Gauge::OldestDueSeconds,
-        }
-    }
-
-    /// The threshold of the alarm in `template.yaml`.
-    pub(crate) const fn patience(self) -> SignedDuration {
-        match self {
-            Self::FirstTouches => SignedDuration::from_mins(5),
-            Self::Messages => SignedDuration::from_mins(10),
-        }
+    fn is_unusual(&self, now: Timestamp) -> bool {
+        now.duration_since(self.since) >= Gauge::USUAL_WAIT
     }
 }
 
 /// The longest wait of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LineWait {
-    /// The alarm that is raised for the line.
-    pub(crate) alarm: WaitAlarm,
     /// What has waited longest.
     pub(crate) oldest: Wait,
     /// How many messages and appointments wait.
@@ -101,52 +79,58 @@ pub(crate) fn find_waits(config: &ClientConfig, line: &str, queue: &[DueItem], n
             && config.quiet_hours_end_in_zone(item.zone.as_deref(), now).is_some()
     };
     let waits = queue.iter().filter(|item| !is_quiet(item)).map(|item| {
+        let since = item.waiting_since.unwrap_or(item.due_at);
         let (place, kind) = match (&item.kind, item.waiting_since) {
-            // It waits for a person. It must not hide an outage of its line.
-            (DueKind::Damaged, _) => (format!("{line}, damaged"), WaitKind::Damaged),
+            // It waits for a person, or for another version of tellonce, and not for the line.
+            (DueKind::Unreadable(error), _) => (format!("{line}, unreadable"), WaitKind::Unreadable(error.to_string())),
             _ if !config.lines.contains_key(line) => (line.to_owned(), WaitKind::RemovedLine),
+            _ if item.outcome_unknown && now.duration_since(since) >= UNKNOWN_IN_GAUGE => {
+                (format!("{line}, outcome unknown"), WaitKind::LongUnknown)
+            }
             (_, Some(_)) => (line.to_owned(), WaitKind::Held),
             (_, None) => (line.to_owned(), WaitKind::Due),
         };
-        Wait { place, key: item.key.clone(), since: item.waiting_since.unwrap_or(item.due_at), kind }
+        Wait { place, key: item.key.clone(), since, kind }
     });
     waits.filter(|wait| wait.since <= now).collect()
 }
 
+/// The gauges of what has waited longer than usual, with their values in seconds.
+pub(crate) fn measure_gauges(waits: &[Wait], now: Timestamp) -> Vec<(Gauge, i64)> {
+    let oldest = |is_counted: fn(&Wait) -> bool| {
+        let counted = waits.iter().filter(|wait| wait.is_in_gauge() && wait.is_unusual(now) && is_counted(wait));
+        counted.map(|wait| now.duration_since(wait.since).as_secs()).max()
+    };
+    let all = oldest(|_| true).map(|seconds| (Gauge::OldestDueSeconds, seconds));
+    let first_touches = oldest(|wait| wait.key.is_greeting()).map(|seconds| (Gauge::OldestFirstTouchSeconds, seconds));
+    all.into_iter().chain(first_touches).collect()
+}
+
 /// The longest wait of each line that has waited longer than usual. The longest comes first.
-///
-/// The alarm of a line is the one that is raised first. `raised` keeps it until nothing of the line
-/// waits any more: the first touches go out first after an outage, and the rest must not raise the
-/// other alarm.
-pub(crate) fn measure_lines(
-    waits: Vec<Wait>,
-    raised: &mut BTreeMap<String, WaitAlarm>,
-    now: Timestamp,
-) -> Vec<LineWait> {
-    let mut by_place: BTreeMap<String, Vec<Wait>> = BTreeMap::new();
-    for wait in waits.into_iter().filter(|wait| now.duration_since(wait.since) >= Gauge::USUAL_WAIT) {
-        by_place.entry(wait.place.clone()).or_default().push(wait);
-    }
-    let still_raised: BTreeSet<&String> = by_place.keys().collect();
-    raised.retain(|place, _| still_raised.contains(place));
-    let mut lines: Vec<LineWait> = Vec::new();
-    for (place, waits) in by_place {
-        let raised_at = |wait: &&Wait| wait.since.saturating_add(WaitAlarm::of_message(&wait.key).patience()).ok();
-        let Some(first) = waits.iter().min_by_key(raised_at).map(|wait| WaitAlarm::of_message(&wait.key)) else {
-            continue;
-        };
-        let alarm = *raised.entry(place).or_insert(first);
-        let count = waits.len();
-        if let Some(oldest) = waits.into_iter().min_by_key(|wait| wait.since) {
-            lines.push(LineWait { alarm, oldest, count });
+pub(crate) fn measure_lines(waits: Vec<Wait>, now: Timestamp) -> Vec<LineWait> {
+    let mut lines: BTreeMap<String, LineWait> = BTreeMap::new();
+    for wait in waits.into_iter().filter(|wait| wait.is_unusual(now)) {
+        match lines.get_mut(&wait.place) {
+            Some(line) => {
+                line.count += 1;
+                if wait.since < line.oldest.since {
+                    line.oldest = wait;
+                }
+            }
+            None => {
+                lines.insert(wait.place.clone(), LineWait { oldest: wait, count: 1 });
+            }
         }
     }
+    let mut lines: Vec<LineWait> = lines.into_values().collect();
     lines.sort_by_key(|line| Reverse(now.duration_since(line.oldest.since)));
     lines
 }
 
 #[cfg(test)]
 mod tests {
+    use tellonce_core::ledger::LedgerItemError;
+
     use super::*;
 
     fn at_minute(minute: i64) -> Timestamp {
@@ -176,6 +160,7 @@ mod tests {
             kind: DueKind::Message,
             due_at: at_minute(due),
             waiting_since: waiting_since.map(at_minute),
+            outcome_unknown: false,
             zone: None,
             ignores_quiet_hours: false,
             priority: 0,
@@ -196,7 +181,8 @@ mod tests {
         let queue = [item(order(1), 12, Some(-180)), item(order(2), 4, None), item(order(3), 9, Some(2))];
         let waits = find_waits(&config(), "main", &queue, at_minute(10));
         assert_eq!(minutes(&waits, 10), [190, 6, 8], "held, due, held and due");
-        assert_eq!([waits[0].kind, waits[1].kind], [WaitKind::Held, WaitKind::Due]);
+        let kinds: Vec<WaitKind> = waits.into_iter().map(|wait| wait.kind).collect();
+        assert_eq!(kinds, [WaitKind::Held, WaitKind::Due, WaitKind::Held]);
     }
 
     #[test]
@@ -210,47 +196,54 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_entry_waits_and_hides_no_outage_of_its_line() {
-        let damaged = DueItem { kind: DueKind::Damaged, ..item(order(1), -3000, None) };
-        let queue = [damaged, item(lead(2), 0, Some(0))];
-        let lines =
-            measure_lines(find_waits(&config(), "main", &queue, at_minute(6)), &mut BTreeMap::new(), at_minute(6));
-        let alarms: Vec<_> = lines.iter().map(|line| (line.alarm, line.oldest.place.as_str())).collect();
-        assert_eq!(alarms, [(WaitAlarm::Messages, "main, damaged"), (WaitAlarm::FirstTouches, "main")]);
+    fn an_entry_that_cannot_be_read_waits_with_its_error() {
+        let error = LedgerItemError::NewerVersion { key: "appointment:1:state".into(), attribute: "appointment" };
+        let unreadable = DueItem { kind: DueKind::Unreadable(error.clone()), ..item(order(1), -3000, None) };
+        let queue = [unreadable, item(lead(2), 0, Some(0))];
+        let lines = measure_lines(find_waits(&config(), "main", &queue, at_minute(6)), at_minute(6));
+        let places: Vec<_> = lines.iter().map(|line| line.oldest.place.as_str()).collect();
+        assert_eq!(places, ["main, unreadable", "main"]);
+        assert_eq!(lines[0].oldest.kind, WaitKind::Unreadable(error.to_string()));
     }
 
     #[test]
-    fn an_alarm_of_the_template_has_the_patience_of_its_gauge() {
+    fn an_outcome_that_is_unknown_for_an_hour_is_listed_and_no_longer_in_a_gauge() {
+        let unknown = DueItem { outcome_unknown: true, ..item(lead(1), 65, Some(-70)) };
+        let queue = [unknown, item(order(2), 10, Some(-15))];
+        let find = |now: i64| find_waits(&config(), "main", &queue, at_minute(now));
+        let both = [(Gauge::OldestDueSeconds, 59 * 60), (Gauge::OldestFirstTouchSeconds, 59 * 60)];
+        assert_eq!(measure_gauges(&find(-11), at_minute(-11)), both);
+        assert_eq!(measure_gauges(&find(-10), at_minute(-10)), [(Gauge::OldestDueSeconds, 5 * 60)]);
+        let lines = measure_lines(find(-10), at_minute(-10));
+        let listed: Vec<_> = lines.iter().map(|line| (line.oldest.place.as_str(), line.count)).collect();
+        assert_eq!(listed, [("main, outcome unknown", 1), ("main", 1)]);
+    }
+
+    #[test]
+    fn a_wait_counts_as_paged_after_the_alarm_was_raised_for_it() {
         let template = include_str!("../../../template.yaml");
-        for alarm in WaitAlarm::ALL {
-            let (_, block) = template.split_once(&format!("MetricName: {}\n", alarm.gauge().name())).unwrap();
-            let threshold = block.split_once("Threshold: ").unwrap().1.lines().next().unwrap();
-            assert_eq!(threshold, alarm.patience().as_secs().to_string(), "{alarm:?}");
-        }
+        let (_, block) = template.split_once("MetricName: oldest_due_seconds\n").unwrap();
+        let threshold: i64 = block.split_once("Threshold: ").unwrap().1.lines().next().unwrap().parse().unwrap();
+        // The gauge of a minute is written more than a minute before the next sweep ends.
+        assert!(Gauge::PAGED_WAIT >= SignedDuration::from_secs(threshold) + SignedDuration::from_mins(3));
     }
 
     #[test]
     fn what_waits_for_a_minute_is_not_a_wait() {
         let young = vec![wait(order(1), 9), wait(lead(2), 9)];
-        assert_eq!(measure_lines(young, &mut BTreeMap::new(), at_minute(10)), []);
+        assert_eq!(measure_gauges(&young, at_minute(10)), []);
+        assert_eq!(measure_lines(young, at_minute(10)), []);
     }
 
     #[test]
-    fn an_outage_of_a_line_is_in_one_gauge_until_the_line_has_caught_up() {
-        let mut raised = BTreeMap::new();
-        // The lead waits since minute 4: its alarm is raised at 9, that of the order at 10.
-        let waits = || vec![wait(order(1), 0), wait(lead(2), 4)];
-        let during = measure_lines(waits(), &mut raised, at_minute(30));
-        assert_eq!(during.len(), 1);
-        assert_eq!((during[0].alarm, during[0].count), (WaitAlarm::FirstTouches, 2));
-        assert_eq!(during[0].oldest, wait(order(1), 0), "the longest wait of the line");
-        let drained = measure_lines(vec![wait(order(1), 0)], &mut raised, at_minute(31));
-        assert_eq!(drained[0].alarm, WaitAlarm::FirstTouches, "the greeting went out first");
-        assert_eq!(measure_lines(Vec::new(), &mut raised, at_minute(32)), []);
-        let next = measure_lines(vec![wait(order(3), 40)], &mut raised, at_minute(50));
-        assert_eq!(next[0].alarm, WaitAlarm::Messages, "another outage");
-        // Of a lead that came later, the order's alarm is raised first.
-        let later = measure_lines(vec![wait(order(1), 0), wait(lead(2), 6)], &mut BTreeMap::new(), at_minute(12));
-        assert_eq!(later[0].alarm, WaitAlarm::Messages);
+    fn the_gauge_of_the_alarm_is_of_everything_that_waits_and_the_other_of_first_touches() {
+        let elsewhere = Wait { place: "other".into(), ..wait(order(3), -5) };
+        let waits = vec![wait(order(1), 0), wait(lead(2), 4), elsewhere.clone()];
+        let gauges = measure_gauges(&waits, at_minute(30));
+        assert_eq!(gauges, [(Gauge::OldestDueSeconds, 35 * 60), (Gauge::OldestFirstTouchSeconds, 26 * 60)]);
+        assert_eq!(measure_gauges(&waits[..1], at_minute(30)), [(Gauge::OldestDueSeconds, 30 * 60)]);
+        let lines = measure_lines(waits, at_minute(30));
+        let expected = [LineWait { oldest: elsewhere, count: 1 }, LineWait { oldest: wait(order(1), 0), count: 2 }];
+        assert_eq!(lines, expected);
     }
 }

@@ -216,6 +216,21 @@ Resources:
     }
 
     #[test]
+    fn the_alarm_of_attention_ends_an_hour_after_the_last_event() {
+        let template = include_str!("../../../template.yaml");
+        let alarms = TemplateAlarm::parse_all(template, &BTreeMap::from([("Client".into(), "demo".into())])).unwrap();
+        let mut alarm = alarms.into_iter().find(|alarm| alarm.name == "tellonce-demo-attention").unwrap();
+        alarm.metric.name = "oldest_seconds".into();
+        let mut values = vec![None; 240];
+        for minute in [7, 50, 100] {
+            values[minute] = Some(1);
+        }
+        let changes = list_changes(&alarm, &values);
+        let [(8, AlarmState::Alarm), (ended, AlarmState::Ok)] = changes[..] else { panic!("{changes:?}") };
+        assert!((161..=165).contains(&ended), "{ended}");
+    }
+
+    #[test]
     fn an_alarm_on_a_gauge_that_stops_is_raised_when_too_few_data_points_are_left() {
         let mut values = vec![Some(10); 20];
         values[8..].fill(None);

@@ -18,9 +18,6 @@ pub enum DispatchError {
     /// Other invocations kept writing the same row.
     #[error("could not update message {0}: too many conflicting writes")]
     TooManyConflicts(IdempotencyKey),
-    /// A header in the index of due items does not parse.
-    #[error("the appointment header {0} is damaged")]
-    DamagedHeader(IdempotencyKey),
     /// The ledger names a line that the configuration does not know.
     #[error("message {key} is for the line `{line}`, which is not configured; add [lines.{line}] and deploy")]
     UnknownLine {
@@ -37,7 +34,7 @@ impl ClassifyFault for DispatchError {
             Self::Ledger(error) => error.fault(),
             Self::LineState(error) => error.fault(),
             Self::TooManyConflicts(_) => Fault::Transient,
-            Self::DamagedHeader(_) | Self::UnknownLine { .. } => Fault::Permanent,
+            Self::UnknownLine { .. } => Fault::Permanent,
         }
     }
 }

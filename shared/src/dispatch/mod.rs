@@ -56,7 +56,7 @@ use crate::{
     line::{LineState, LineStatus, SlotReservation},
     provider::ProviderClient,
     secret::SecretStore,
-    telemetry::{self, Measurement, Metric},
+    telemetry::{self, Gauge, Measurement, Metric},
 };
 use known_contacts::KnownContacts;
 use line_access::LineAccess;
@@ -314,11 +314,21 @@ impl Dispatcher {
         result
     }
 
-    /// Logs and counts the state of a message.
+    /// Whether the wait of an expired message raised an alarm. In the quiet hours no wait does.
+    fn was_paged(&self, row: &LedgerRow) -> bool {
+        let waited = row.waiting_since.map(|since| row.updated_at.duration_since(since));
+        let is_quiet = !row.ignores_quiet_hours
+            && self.config.quiet_hours_end_in_zone(row.zone.as_deref(), row.updated_at).is_some();
+        waited.is_some_and(|waited| waited >= Gauge::PAGED_WAIT) && !is_quiet
+    }
+
+    /// Logs and counts the state of a message. An outage that paged already is not counted again
+    /// for each message that expires in it.
     fn report_row(&self, row: &LedgerRow) {
         let metric = match row.state {
             MessageState::Accepted => Some(Metric::MessagesAccepted),
             MessageState::Held => Some(Metric::MessagesHeld),
+            MessageState::Expired if self.was_paged(row) => None,
             MessageState::Expired => Some(Metric::MessagesExpired),
             MessageState::NeedsHuman => Some(Metric::MessagesNeedingHuman),
             MessageState::Unknown => Some(Metric::MessagesUnknown),

@@ -350,7 +350,7 @@ impl Model for SenderModel {
                         MessageState::Held | MessageState::Unknown => {
                             row.waiting_since.is_none() == (row.reason.as_deref() == Some(FIRST_CONTACTS))
                         }
-                        MessageState::Claimed => true,
+                        MessageState::Claimed | MessageState::Expired => true,
                         _ => row.waiting_since.is_none(),
                     })
                 },

@@ -3,7 +3,10 @@
 use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Ledger, LedgerError, appointment_header, idempotency_key::IdempotencyKey, table::is_header};
+use super::{
+    Ledger, LedgerError, appointment_header, idempotency_key::IdempotencyKey, item::LedgerItemError, row::MessageState,
+    table::is_header,
+};
 use crate::{
     appointment::Appointment,
     attributes::{Item, ItemReader},
@@ -25,6 +28,8 @@ pub struct DueItem {
     pub due_at: Timestamp,
     /// Since when it waits although it should have gone.
     pub waiting_since: Option<Timestamp>,
+    /// Whether it was submitted, and it is unknown whether it arrived.
+    pub outcome_unknown: bool,
     /// The IANA zone of its quiet hours, if it is not the client's.
     pub zone: Option<String>,
     /// Whether it is sent in the client's quiet hours.
@@ -42,8 +47,8 @@ pub enum DueKind {
     Message,
     /// An appointment with a due reminder.
     Appointment(Box<Appointment>),
-    /// An appointment whose header does not parse. A person has to look.
-    Damaged,
+    /// An appointment whose header cannot be read. It is damaged, or of a newer version.
+    Unreadable(LedgerItemError),
 }
 
 impl Ledger {
@@ -87,10 +92,7 @@ fn parse_due_item(item: &Item, now: Timestamp) -> Option<DueItem> {
     let kind = if is_header(item) {
         match appointment_header::from_item(item) {
             Ok(appointment) => DueKind::Appointment(Box::new(appointment)),
-            Err(error) => {
-                tracing::error!("could not read a due appointment: {error}");
-                DueKind::Damaged
-            }
+            Err(error) => DueKind::Unreadable(error),
         }
     } else {
         DueKind::Message
@@ -100,6 +102,7 @@ fn parse_due_item(item: &Item, now: Timestamp) -> Option<DueItem> {
         kind,
         due_at,
         waiting_since,
+        outcome_unknown: attributes.text("state") == Some(MessageState::Unknown.name()),
         zone: attributes.owned("zone"),
         ignores_quiet_hours: attributes.flag("ignores_quiet_hours"),
         priority: attributes.number("priority").unwrap_or(0),
@@ -113,6 +116,7 @@ mod tests {
     use crate::{
         appointment::HEADER_STAGE,
         attributes::ItemWriter,
+        fault::{ClassifyFault as _, Fault},
         ledger::{
             LedgerRow,
             item::{from_item, to_item},
@@ -148,14 +152,28 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_entry_stays_in_the_list() {
-        let mut header = ItemWriter::default();
-        header.text("subject", "appointment:88");
-        header.text("stage", HEADER_STAGE);
-        header.text("appointment", "{");
-        header.time("due_at", at_minute(1));
-        let entry = parse_due_item(&header.into_item(), at_minute(10)).unwrap();
-        assert_eq!((entry.kind, entry.due_at), (DueKind::Damaged, at_minute(1)));
+    fn a_header_that_cannot_be_read_stays_in_the_list_with_its_error() {
+        for (document, text, fault) in [
+            ("{", "the ledger row appointment:88:state has no usable `appointment`", Fault::Permanent),
+            ("{}", "the ledger row appointment:88:state has a `appointment` of a newer version", Fault::Transient),
+        ] {
+            let mut header = ItemWriter::default();
+            header.text("subject", "appointment:88");
+            header.text("stage", HEADER_STAGE);
+            header.text("appointment", document);
+            header.time("due_at", at_minute(1));
+            let entry = parse_due_item(&header.into_item(), at_minute(10)).unwrap();
+            let DueKind::Unreadable(error) = entry.kind else { panic!("{document}: {:?}", entry.kind) };
+            assert!(error.to_string().starts_with(text), "{error}");
+            assert_eq!((LedgerError::from(error).fault(), entry.due_at), (fault, at_minute(1)));
+        }
+    }
+
+    #[test]
+    fn an_entry_says_whether_its_outcome_is_unknown_and_one_without_a_due_time_is_due() {
+        let is_unknown = |item: &Item| parse_due_item(item, at_minute(10)).unwrap().outcome_unknown;
+        let unknown = LedgerRow { state: MessageState::Unknown, due_at: Some(at_minute(1)), ..waiting_row() };
+        assert!(is_unknown(&to_item(&unknown, None, 1)) && !is_unknown(&row_item(1, None)));
         let mut message = row_item(1, None);
         message.insert("due_at".into(), Value::N("1.5".into()));
         assert_eq!(parse_due_item(&message, at_minute(10)).unwrap().due_at, Timestamp::UNIX_EPOCH);

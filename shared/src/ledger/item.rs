@@ -68,7 +68,7 @@ const KNOWN_ATTRIBUTES: [&str; 48] = [
 ];
 
 /// An item of the ledger cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerItemError {
     /// It lacks a required attribute, or the attribute does not parse.
     #[error("the ledger row {key} has no usable `{attribute}`")]

@@ -16,8 +16,8 @@ const SUBJECT: &str = "queues";
 const NAMES: &str = "queue_names";
 
 impl Ledger {
-    /// All queues of a kind that are or were configured. Remembers those that are. The table is read
-    /// once in each process: another configuration comes with another process.
+    /// All queues of a kind that are or were configured. Remembers those that are. The table is
+    /// read once in each process: another configuration comes with another process.
     pub async fn remember_queues(
         &self,
         kind: QueueKind,

@@ -35,6 +35,7 @@ pub use delivery_status::DeliveryStatus;
 pub use due_items::{DueItem, DueKind};
 pub use greeting_history::ContactState;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
+pub use item::LedgerItemError;
 pub use outbound_message::{Content, OutboundMessage};
 #[cfg(test)]
 pub(crate) use row::waiting_row;

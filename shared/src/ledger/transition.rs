@@ -7,7 +7,8 @@
 //! - A message that may have arrived is never dropped as if it had not. It is sent again under the
 //!   same key, or a person decides.
 //! - A row that waits although it should have gone says since when (`waiting_since`), however often
-//!   it is held. A row that is settled, or that waits for the end of the quiet hours, does not.
+//!   it is held, and still does when it has expired. A row that is settled otherwise, or that waits
+//!   for the end of the quiet hours, does not.
 //!
 //! **Exception:** a message that was observed on the line becomes accepted, even if it needed a
 //! person or was superseded.
@@ -157,107 +158,108 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
     if row.state.is_settled() && !matches!(change, RowChange::StatusReported { .. }) {
         return Err(TransitionRefused::Settled);
     }
-    let mut next = row.clone();
-    next.version += 1;
-    next.updated_at = now;
+    let next = LedgerRow { version: row.version + 1, updated_at: now, ..row.clone() };
     match change {
-        RowChange::Claim { owner, lease_until } => {
-            match row.state {
-                MessageState::Claimed if row.lease_until.is_some_and(|lease| now < lease) => {
-                    return Err(TransitionRefused::HeldByAnother);
-                }
-                MessageState::Claimed => {
-                    // The previous owner may have submitted it.
-                    next.attempts += 1;
-                    next.first_attempt_at = next.first_attempt_at.or(row.lease_until);
-                }
-                _ if row.due_at.is_some_and(|due| now < due) => return Err(TransitionRefused::NotDue),
-                _ => {}
-            }
-            if is_exhausted(&next, now) {
-                return Ok(ask_human(next, "the outcome stayed unknown"));
-            }
-            next.state = MessageState::Claimed;
-            // A row that waited should have gone when it became due.
-            next.waiting_since = row.waiting_since.or(row.due_at).or(row.lease_until);
-            next.owner = Some(owner.clone());
-            next.lease_until = Some(*lease_until);
-            // Stays in the index of due items: if this owner crashes, only the sweep finds the row.
-            next.due_at = Some(*lease_until);
-        }
-        RowChange::Recheck => {
-            if row.state != MessageState::Claimed {
-                return Err(TransitionRefused::NotClaimed);
-            }
-            // Adds only the index entry. Owner and lease stay, so the owner's own write succeeds,
-            // or fails by the version and is repeated on the current row.
-            next.due_at = row.lease_until;
-        }
+        RowChange::Claim { owner, lease_until } => claim_row(row, next, owner, *lease_until, now),
+        RowChange::Recheck if row.state != MessageState::Claimed => Err(TransitionRefused::NotClaimed),
+        // Adds only the index entry. Owner and lease stay, so the owner's own write succeeds, or
+        // fails by the version and is repeated on the current row.
+        RowChange::Recheck => Ok(LedgerRow { due_at: row.lease_until, ..next }),
         RowChange::Hold { owner, until, reason } => {
             check_owner(row, owner)?;
-            return Ok(hold_row(row, next, *until, reason, now));
+            Ok(hold_row(row, next, *until, reason, now))
         }
         RowChange::Accept { owner, provider_id } => {
             check_owner(row, owner)?;
-            release_claim(&mut next);
-            next.state = MessageState::Accepted;
-            next.accepted_at = Some(now);
-            next.reason = None;
-            next.provider_id = provider_id.clone().or(next.provider_id);
+            let next = settle_row(next, MessageState::Accepted, None);
+            let provider_id = provider_id.clone().or(next.provider_id);
+            Ok(LedgerRow { accepted_at: Some(now), provider_id, ..next })
         }
         RowChange::OutcomeUnknown { owner, retry_at, reason } => {
             check_owner(row, owner)?;
-            release_claim(&mut next);
-            next.attempts += 1;
-            next.first_attempt_at = next.first_attempt_at.or(Some(now));
-            if is_exhausted(&next, *retry_at) {
-                return Ok(ask_human(next, reason));
-            }
-            next.state = MessageState::Unknown;
-            next.waiting_since = row.waiting_since.or(Some(now));
-            next.due_at = Some(*retry_at);
-            next.reason = Some(reason.clone());
+            Ok(doubt_row(row, next, *retry_at, reason, now))
         }
         RowChange::Refuse { owner, reason } => {
             check_owner(row, owner)?;
-            release_claim(&mut next);
             // A refusal settles *this* submit. An earlier one may still have arrived.
-            next.state = if row.may_have_arrived() { MessageState::NeedsHuman } else { MessageState::Refused };
-            next.reason = Some(reason.clone());
+            let state = if row.may_have_arrived() { MessageState::NeedsHuman } else { MessageState::Refused };
+            Ok(settle_row(next, state, Some(reason.clone())))
         }
         RowChange::Conflict { owner, reason } => {
             check_owner(row, owner)?;
-            release_claim(&mut next);
-            next.state = MessageState::NeedsHuman;
-            next.reason = Some(reason.clone());
+            Ok(settle_row(next, MessageState::NeedsHuman, Some(reason.clone())))
         }
         RowChange::Supersede { owner, reason } => {
             check_owner(row, owner)?;
-            release_claim(&mut next);
-            next.state = MessageState::Superseded;
-            next.reason = Some(if row.may_have_arrived() {
-                format!("{reason}; an earlier submit may have arrived")
-            } else {
-                reason.clone()
-            });
+            let doubt = if row.may_have_arrived() { "; an earlier submit may have arrived" } else { "" };
+            Ok(settle_row(next, MessageState::Superseded, Some(format!("{reason}{doubt}"))))
         }
-        RowChange::Replace { reason } => {
-            // What may have arrived is not replaced: the person would get both.
-            if row.state == MessageState::Claimed || row.may_have_arrived() {
-                return Err(TransitionRefused::HeldByAnother);
-            }
-            release_claim(&mut next);
-            next.state = MessageState::Superseded;
-            next.reason = Some(reason.clone());
+        // What may have arrived is not replaced: the person would get both.
+        RowChange::Replace { .. } if row.state == MessageState::Claimed || row.may_have_arrived() => {
+            Err(TransitionRefused::HeldByAnother)
         }
-        RowChange::Expire { owner } => return expire_row(row, next, owner.as_ref()),
+        RowChange::Replace { reason } => Ok(settle_row(next, MessageState::Superseded, Some(reason.clone()))),
+        RowChange::Expire { owner } => expire_row(row, next, owner.as_ref()),
         RowChange::StatusReported { message_id, conversation_id, delivery_status, at } => {
-            let mut next = apply_status_report(row, message_id, *delivery_status, *at, now)?;
-            next.conversation_id = next.conversation_id.or_else(|| conversation_id.clone());
-            return Ok(next);
+            let next = apply_status_report(row, message_id, *delivery_status, *at, now)?;
+            let conversation_id = next.conversation_id.or_else(|| conversation_id.clone());
+            Ok(LedgerRow { conversation_id, ..next })
         }
     }
+}
+
+/// Claims a row. If its outcome stayed unknown for too long, a person decides instead.
+fn claim_row(
+    row: &LedgerRow,
+    mut next: LedgerRow,
+    owner: &ClaimOwner,
+    lease_until: Timestamp,
+    now: Timestamp,
+) -> Result<LedgerRow, TransitionRefused> {
+    match row.state {
+        MessageState::Claimed if row.lease_until.is_some_and(|lease| now < lease) => {
+            return Err(TransitionRefused::HeldByAnother);
+        }
+        MessageState::Claimed => {
+            // The previous owner may have submitted it.
+            next.attempts += 1;
+            next.first_attempt_at = next.first_attempt_at.or(row.lease_until);
+        }
+        _ if row.due_at.is_some_and(|due| now < due) => return Err(TransitionRefused::NotDue),
+        _ => {}
+    }
+    if is_exhausted(&next, now) {
+        return Ok(ask_human(next, "the outcome stayed unknown"));
+    }
+    next.state = MessageState::Claimed;
+    // A row that waited should have gone when it became due.
+    next.waiting_since = row.waiting_since.or(row.due_at).or(row.lease_until);
+    next.owner = Some(owner.clone());
+    next.lease_until = Some(lease_until);
+    // Stays in the index of due items: if this owner crashes, only the sweep finds the row.
+    next.due_at = Some(lease_until);
     Ok(next)
+}
+
+/// A row after a submit of unknown outcome. It is submitted again, or a person decides.
+fn doubt_row(row: &LedgerRow, mut next: LedgerRow, retry_at: Timestamp, reason: &str, now: Timestamp) -> LedgerRow {
+    release_claim(&mut next);
+    next.attempts += 1;
+    next.first_attempt_at = next.first_attempt_at.or(Some(now));
+    if is_exhausted(&next, retry_at) {
+        return ask_human(next, reason);
+    }
+    next.state = MessageState::Unknown;
+    next.waiting_since = row.waiting_since.or(Some(now));
+    next.due_at = Some(retry_at);
+    next.reason = Some(reason.to_owned());
+    next
+}
+
+/// Settles a row in a state.
+fn settle_row(mut next: LedgerRow, state: MessageState, reason: Option<String>) -> LedgerRow {
+    release_claim(&mut next);
+    LedgerRow { state, reason, ..next }
 }
 
 /// Holds a row. Only an obstacle makes it wait: in quiet hours it should not go yet.
@@ -274,7 +276,8 @@ fn hold_row(row: &LedgerRow, mut next: LedgerRow, until: Timestamp, reason: &Hol
     next
 }
 
-/// Expires a row. A message that may have arrived needs a person instead.
+/// Expires a row. A message that may have arrived needs a person instead. It keeps since when it
+/// waited, which says whether an alarm was raised for it.
 fn expire_row(
     row: &LedgerRow,
     mut next: LedgerRow,
@@ -288,12 +291,12 @@ fn expire_row(
     if row.may_have_arrived() {
         return Ok(ask_human(next, "the message is no longer useful, and it is unknown whether it arrived"));
     }
-    release_claim(&mut next);
-    next.state = MessageState::Expired;
-    next.reason = Some(match &row.reason {
+    let reason = match &row.reason {
         Some(reason) => format!("no longer useful after waiting ({reason})"),
         None => "no longer useful when it became due".to_owned(),
-    });
+    };
+    next = settle_row(next, MessageState::Expired, Some(reason));
+    next.waiting_since = row.waiting_since;
     Ok(next)
 }
 
@@ -454,7 +457,9 @@ pub(super) mod tests {
                 prop_assert_eq!(next.state == MessageState::Claimed, next.owner.is_some());
                 prop_assert_eq!(next.state.is_settled(), next.due_at.is_none(), "{:?}", next.state);
                 let waits = matches!(next.state, MessageState::Held | MessageState::Unknown);
-                if next.state.is_settled() || is_planned_wait(&change) {
+                if next.state == MessageState::Expired {
+                    prop_assert_eq!(next.waiting_since, row.waiting_since);
+                } else if next.state.is_settled() || is_planned_wait(&change) {
                     prop_assert_eq!(next.waiting_since, None, "{:?}", change);
                 } else if waits || row.waiting_since.is_some() {
                     prop_assert!(next.waiting_since.is_some_and(|since| since <= at_second(now)), "{:?}", change);

@@ -35,6 +35,7 @@ use tellonce_core::{
 use destination::{Destination, DestinationConnections};
 use queue_run::{QueueRun, TASKS_PER_QUERY};
 pub use run_budget::RunBudget;
+pub use wait_report::WaitReport;
 
 use crate::{
     api_client::RateLimiter,

@@ -1,12 +1,12 @@
 //! How long the oldest task of the client's CRMs and of its targets has waited, once a minute.
 //!
 //! A queue that is paused, whose worker died, or whose destination was removed from the
-//! configuration counts like any other.
+//! configuration counts like any other. A queue that cannot be read fails the minute. Then the minute
+//! leaves no receipt, and the alarm of late heartbeats is raised.
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use serde_json::json;
 use tellonce_core::{
     dispatch::Dispatcher,
@@ -17,31 +17,54 @@ use tellonce_core::{
 
 use super::{QueueWorker, destination::Destination};
 use crate::{
-    record_store::{ItemKey, OldestRecord, RecordStoreError},
+    record_store::{ItemKey, RecordStoreError},
     task::QueueTask,
 };
 
+/// What the report found. The default is that of a report that was not made.
+#[derive(Debug, Default)]
+pub struct WaitReport {
+    /// The queues in which nothing waits.
+    pub empty: BTreeSet<String>,
+    /// Whether all queues could be read.
+    pub is_complete: bool,
+}
+
 impl QueueWorker {
     /// Writes the gauges of the tasks that wait, and a log line that names the cause for each
-    /// queue. Returns the queues in which nothing waits.
-    pub async fn report_waits(&self, dispatcher: &Dispatcher) -> BTreeSet<String> {
+    /// queue. A failure is logged.
+    pub async fn report_waits(&self, dispatcher: &Dispatcher) -> WaitReport {
         let Dispatcher { config, clock, ledger, .. } = dispatcher;
         let now = clock.now();
         let configured = || self.queue_names().map(str::to_owned).collect();
+        let mut report = WaitReport { empty: BTreeSet::new(), is_complete: true };
         let queues = ledger.remember_queues(QueueKind::Destinations, configured()).await.unwrap_or_else(|error| {
             tracing::error!("could not read which CRMs and targets there were: {}", error_chain(&error));
+            report.is_complete = false;
             configured()
         });
-        let mut empty = BTreeSet::new();
         let mut waiting = Vec::new();
-        for (queue, found) in join_all(queues.into_iter().map(|queue| self.find_oldest(queue, now))).await {
+        let oldest = queues.into_iter().map(|queue| async move {
+            let oldest = self.connections.store.find_oldest(&queue, now).await;
+            (queue, oldest)
+        });
+        for (queue, found) in join_all(oldest).await {
             let oldest = match found {
-                Some(Some(oldest)) if now.duration_since(oldest.since) >= Gauge::USUAL_WAIT => oldest,
-                Some(None) => {
-                    empty.insert(queue);
+                Ok(Some(oldest)) if now.duration_since(oldest.since) >= Gauge::USUAL_WAIT => oldest,
+                Ok(Some(_)) => continue,
+                Ok(None) => {
+                    report.empty.insert(queue);
                     continue;
                 }
-                _ => continue,
+                Err(error) => {
+                    tracing::error!(
+                        queue.name = queue,
+                        "could not read what waits in {queue}: {}",
+                        error_chain(&error)
+                    );
+                    report.is_complete = false;
+                    continue;
+                }
             };
             let kind = if queue.starts_with("target:") { DestinationKind::Target } else { DestinationKind::Crm };
             let seconds = now.duration_since(oldest.since).as_secs();
@@ -65,19 +88,7 @@ impl QueueWorker {
                 telemetry::write_gauge(&config.client, Gauge::OldestTaskSeconds(kind), seconds, &properties, now);
             }
         }
-        empty
-    }
-
-    /// What has waited longest in a queue. The inner value is none if nothing waits, and the outer
-    /// one if the queue could not be read.
-    async fn find_oldest(&self, queue: String, now: Timestamp) -> (String, Option<Option<OldestRecord>>) {
-        match self.connections.store.find_oldest(&queue, now).await {
-            Ok(oldest) => (queue, Some(oldest)),
-            Err(error) => {
-                tracing::error!(queue.name = queue, "could not read what waits in {queue}: {}", error_chain(&error));
-                (queue, None)
-            }
-        }
+        report
     }
 
     /// Why the oldest task of a queue waits: what paused the queue, or how the last attempt ended.

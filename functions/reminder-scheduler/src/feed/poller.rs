@@ -37,8 +37,8 @@ use super::{
 const MIN_TIME_FOR_FEED: Duration = Duration::from_secs(25);
 /// The least time that must remain to hand on another report.
 const MIN_TIME_FOR_REPORT: Duration = Duration::from_secs(4);
-/// A read that began longer ago has ended: the function's timeout is 75 s.
-const MAX_READ_TIME: SignedDuration = SignedDuration::from_secs(80);
+/// A read that began longer ago has ended: the function's timeout is 85 s.
+const MAX_READ_TIME: SignedDuration = SignedDuration::from_secs(90);
 /// The schedule is not exact to the second: a feed that will be due within this time is due.
 const DUE_TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 /// The longest interval for a feed that is unreadable or suspect, whatever its `poll_every`.
