@@ -264,6 +264,13 @@ impl FeedStore {
         update.send().await.map(drop).map_err(|error| FeedStoreError::Save(Box::new(error)))
     }
 
+    /// Lets the schedule read a feed as soon as possible, after a read that was not completed for
+    /// want of time. A read in progress may still save its result.
+    pub async fn leave_due(&self, calendar: &str) -> Result<(), FeedStoreError> {
+        let update = self.update_row(calendar).update_expression("REMOVE polled_at, unfinished_reads");
+        update.send().await.map(drop).map_err(|error| FeedStoreError::Save(Box::new(error)))
+    }
+
     fn update_row(&self, calendar: &str) -> UpdateItemFluentBuilder {
         self.db
             .update_item()

@@ -10,7 +10,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +23,9 @@ use crate::{
 const PAGE_ITEMS: i32 = 250;
 /// The most deliveries that are replayed concurrently.
 const MAX_CONCURRENT_REPLAYS: usize = 8;
-/// With less time left than this, no further page is read.
-const MIN_TIME_FOR_PAGE: Duration = Duration::from_secs(10);
+/// With less time left than this, nothing more is read or replayed: a call to a table that hangs
+/// takes up to 8 s.
+const MIN_TIME: Duration = Duration::from_secs(10);
 /// After this many deliveries a dry run ends, because its response lists them.
 const MAX_LISTED: usize = 1000;
 
@@ -110,7 +110,8 @@ impl ReplayCommand {
     }
 }
 
-/// Replays the deliveries of an inbox that match, page by page, as long as there is time.
+/// Replays the deliveries of an inbox that match, as long as there is time. The position of the
+/// response is behind the last delivery that was replayed.
 pub async fn replay_deliveries(
     inbox: &Inbox,
     clock: &Clock,
@@ -121,24 +122,33 @@ pub async fn replay_deliveries(
     let mut summary = ReplaySummary { position: command.position.clone(), ..ReplaySummary::default() };
     loop {
         let (deliveries, next) = inbox.scan_deliveries(&filter, PAGE_ITEMS, summary.position.as_deref()).await?;
-        for delivery in &deliveries {
-            let code = delivery.outcome.as_deref().unwrap_or(NO_OUTCOME);
-            *summary.outcomes.entry(code.to_owned()).or_default() += 1;
+        let mut is_late = false;
+        for some in deliveries.chunks(MAX_CONCURRENT_REPLAYS) {
+            is_late = deadline.remaining() < MIN_TIME;
+            if is_late {
+                break;
+            }
+            if command.dry_run {
+                summary.ids.extend(some.iter().map(|delivery| delivery.id.clone()));
+            } else {
+                let now = clock.now();
+                let replays =
+                    some.iter().map(|delivery| inbox.replay_delivery(&delivery.id, delivery.outcome.as_deref(), now));
+                let replayed = futures::future::try_join_all(replays).await?;
+                summary.replayed += replayed.into_iter().filter(|is_replayed| *is_replayed).count();
+            }
+            for delivery in some {
+                let code = delivery.outcome.as_deref().unwrap_or(NO_OUTCOME);
+                *summary.outcomes.entry(code.to_owned()).or_default() += 1;
+                // The inbox is read on behind any of its keys.
+                summary.position = Some(delivery.id.clone());
+            }
         }
-        if command.dry_run {
-            summary.ids.extend(deliveries.into_iter().map(|delivery| delivery.id));
-        } else {
-            let now = clock.now();
-            let replays = deliveries.iter().map(|delivery| {
-                let replay = inbox.replay_delivery(&delivery.id, delivery.outcome.as_deref(), now);
-                async move { replay.await.map(usize::from) }
-            });
-            let replays = futures::stream::iter(replays).buffer_unordered(MAX_CONCURRENT_REPLAYS);
-            summary.replayed += replays.try_fold(0, |sum, one| async move { Ok(sum + one) }).await?;
+        if !is_late {
+            summary.position = next;
         }
-        summary.position = next;
-        summary.more = summary.position.is_some();
-        let is_full = summary.ids.len() >= MAX_LISTED || deadline.remaining() < MIN_TIME_FOR_PAGE;
+        summary.more = is_late || summary.position.is_some();
+        let is_full = summary.ids.len() >= MAX_LISTED || deadline.remaining() < MIN_TIME;
         if !summary.more || is_full {
             tracing::info!(
                 deliveries.replayed = summary.replayed,
@@ -152,7 +162,11 @@ pub async fn replay_deliveries(
 
 #[cfg(test)]
 mod tests {
+    use loopback::{FakeApi, http_response};
+    use serde_json::json;
+
     use super::*;
+    use crate::bootstrap::{AwsClients, build_http_client};
 
     fn parse(replay: &str) -> ReplayCommand {
         serde_json::from_str::<ReplayPayload>(&format!("{{\"replay\": {replay}}}")).unwrap().replay
@@ -172,6 +186,53 @@ mod tests {
         assert_eq!(filter.from.map(|from| from.to_string()).as_deref(), Some("2026-11-29T10:00:00Z"));
         assert_eq!((filter.outcome, filter.sender, command.dry_run), (Some("none"), None, true));
         assert!(parse(r#"{"outcome": "failed"}"#).to_filter().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_replay_ends_within_a_page_and_says_where_it_goes_on() {
+        let fake_api = FakeApi::start().await.unwrap();
+        let url = fake_api.base_url().unwrap();
+        let read = |name: &'static str| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "AWS_ENDPOINT_URL" => Some(url.clone()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
+            _ => None,
+        };
+        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let inbox = Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30);
+        let reply = |body: &serde_json::Value| {
+            http_response("200 OK\r\ncontent-type: application/x-amz-json-1.0", &body.to_string())
+        };
+        let id = |number: usize| format!("shop#{number:02}");
+        let items: Vec<_> =
+            (0..20).map(|number| json!({"id": {"S": id(number)}, "outcome": {"S": "failed"}})).collect();
+        let page = reply(&json!({"Items": items, "LastEvaluatedKey": {"id": {"S": "shop#99"}}}));
+        let updated = reply(&json!({}));
+        // The time is up while the first deliveries are replayed.
+        let time = Duration::from_millis(300);
+        let deadline = Deadline::from_now(MIN_TIME + time);
+        let replies = async {
+            fake_api.reply_once(&page).await.unwrap();
+            for number in 0..MAX_CONCURRENT_REPLAYS {
+                if number == 1 {
+                    tokio::time::sleep(time).await;
+                }
+                fake_api.reply_once(&updated).await.unwrap();
+            }
+        };
+        let (command, clock) = (parse(r#"{"outcome": "failed"}"#), Clock::from_environment());
+        let (summary, ()) = tokio::join!(replay_deliveries(&inbox, &clock, &command, deadline), replies);
+        let summary = summary.unwrap();
+        assert_eq!((summary.replayed, &summary.outcomes["failed"]), (8, &8));
+        assert_eq!((summary.more, summary.position), (true, Some(id(7))));
+        // Without any time nothing is replayed, and the position stays.
+        let command = ReplayCommand { position: Some(id(7)), ..command };
+        let late = Deadline::from_now(Duration::from_secs(1));
+        let (summary, request) =
+            tokio::join!(replay_deliveries(&inbox, &clock, &command, late), fake_api.reply_once(&page));
+        assert!(request.unwrap().contains(&id(7)));
+        let summary = summary.unwrap();
+        assert_eq!((summary.replayed, summary.more, summary.position), (0, true, Some(id(7))));
     }
 
     #[test]

@@ -8,9 +8,10 @@
 //!
 //! Flow: if a lookup fails for somebody else's trouble, [`LookupQueue::wait`] writes a row
 //! (`lookup:{inbox}:{delivery}` / `state`), and the function gives the delivery the outcome
-//! `waiting-for-lookup`. Every minute the sweep lists the rows, and replays what [`plan_replays`]
-//! selects. A replay removes the outcome, so that the inbox's stream wakes the function again. A
-//! lookup that succeeds settles the row ([`LookupQueue::settle`]).
+//! `waiting-for-lookup`. Every minute the sweep reads the rows into a [`ReplayPlan`], and replays
+//! what the plan selects. A replay removes the outcome, so that the inbox's stream wakes the
+//! function again. A delivery that needs no further lookup settles the row
+//! ([`LookupQueue::settle`]).
 //!
 //! The row is written before the outcome. An outcome without a row would never be replayed. A row
 //! without an outcome is harmless: its replay finds no outcome to remove, and Lambda repeats the
@@ -19,8 +20,9 @@
 //! Promises: no record of a stream fails for a sender's trouble, and one sender that does not
 //! respond takes [`MAX_LOOKUP_TIME`](crate::lookup::MAX_LOOKUP_TIME) from a batch. A missing or
 //! refused credential waits as well, because a message is still useful when the operator has stored
-//! a valid one. An operator is alerted at the first failure. Does **not** cover the tables and
-//! secrets of AWS: if they fail, the record is repeated.
+//! a valid one. What waits is in a gauge, whose alarm names the cause, so a lookup that ends after
+//! that alarm is not counted again. Does **not** cover the tables and secrets of AWS: if they fail,
+//! the record is repeated.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -33,7 +35,6 @@ use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{
         get_item::GetItemError,
-        put_item::PutItemError,
         query::QueryError,
         update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
@@ -41,7 +42,8 @@ use aws_sdk_dynamodb::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    attributes::{Item, ItemReader, ItemWriter, number_value, text_value, time_value},
+    attributes::{Item, ItemReader, number_value, text_value, time_value},
+    client_config::ClientConfig,
     clock::Deadline,
     fault::{ClassifyFault, Fault},
     inbox::{DeliveryOutcome, InboxItem},
@@ -69,8 +71,15 @@ const MIN_TIME_FOR_LOOKUP: Duration = Duration::from_secs(25);
 const KEPT_SECONDS: i64 = 2 * 86_400;
 /// How often a row that other writers change is read again.
 const MAX_ATTEMPTS: usize = 5;
-/// The most rows that one list returns.
-const MAX_ROWS: usize = 5_000;
+/// The most deliveries of one sender that are replayed in a minute: so many lookups, one after the
+/// other, leave the stream time for new deliveries.
+const MAX_REPLAYS_PER_SENDER: usize = 200;
+/// The most lookups that end in a minute.
+const MAX_ENDED: usize = 5_000;
+/// The least time that must remain to read another page of rows.
+const MIN_TIME_FOR_PAGE: Duration = Duration::from_secs(20);
+/// The threshold of the alarm `messages-waiting` in `template.yaml`.
+const PAGED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// Reading or writing a row failed.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +90,6 @@ pub enum WaitingLookupError {
     /// The rows could not be listed.
     #[error("the waiting lookups could not be listed")]
     List(#[source] Box<SdkError<QueryError>>),
-    /// A row could not be written.
-    #[error("a waiting lookup could not be written")]
-    Write(#[source] Box<SdkError<PutItemError>>),
     /// A row could not be changed.
     #[error("a waiting lookup could not be changed")]
     Update(#[source] Box<SdkError<UpdateItemError>>),
@@ -95,9 +101,7 @@ pub enum WaitingLookupError {
 impl ClassifyFault for WaitingLookupError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Read(_) | Self::List(_) | Self::Write(_) | Self::Update(_) | Self::TooManyConflicts => {
-                Fault::Transient
-            }
+            Self::Read(_) | Self::List(_) | Self::Update(_) | Self::TooManyConflicts => Fault::Transient,
         }
     }
 }
@@ -219,13 +223,34 @@ fn requested_pause(trouble: LookupTrouble) -> SignedDuration {
     SignedDuration::try_from(wait.min(MAX_RETRY_AFTER)).unwrap_or_default()
 }
 
-/// What the sweep does about the waiting lookups.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// What the sweep does about the waiting lookups. One delivery of each sender finds out whether its
+/// API works again: a hundred would hold up the stream, one timeout after the other.
+#[derive(Debug, Default)]
 pub struct ReplayPlan {
     /// No longer useful.
     pub ended: Vec<WaitingLookup>,
-    /// One entry for each sender with a due delivery.
-    pub senders: Vec<SenderReplays>,
+    /// Rows that this version cannot read, and does not replay.
+    pub unreadable: Option<UnreadableRows>,
+    senders: BTreeMap<(LookupInbox, String), SenderLookups>,
+}
+
+/// Rows that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableRows {
+    /// How many there are.
+    pub count: usize,
+    /// The key of the first one.
+    pub subject: String,
+    /// Since when one of them waits.
+    pub waiting_since: Timestamp,
+}
+
+/// The waiting lookups of one sender.
+#[derive(Debug)]
+struct SenderLookups {
+    oldest: WaitingLookup,
+    /// The longest due first, and no more than are replayed in a minute.
+    useful: Vec<WaitingLookup>,
 }
 
 /// The replays of one sender.
@@ -238,26 +263,48 @@ pub struct SenderReplays {
     pub others: Vec<WaitingLookup>,
 }
 
-/// Decides which waiting lookups are replayed. One delivery finds out whether its sender works
-/// again: a hundred would hold up the stream, one timeout after the other.
-pub fn plan_replays(waiting: Vec<WaitingLookup>, now: Timestamp) -> ReplayPlan {
-    let mut plan = ReplayPlan::default();
-    let mut by_sender: BTreeMap<(LookupInbox, String), Vec<WaitingLookup>> = BTreeMap::new();
-    for lookup in waiting {
+impl ReplayPlan {
+    /// Adds an entry of the index. The entries come in the order of their due time.
+    fn add_entry(&mut self, item: &Item, now: Timestamp) {
+        let Some(lookup) = WaitingLookup::from_item(item) else {
+            let item = ItemReader(item);
+            let waiting_since = item.time("waiting_since").or_else(|| item.time("due_at")).unwrap_or(now);
+            let subject = item.text("subject").unwrap_or_default();
+            let new = || UnreadableRows { count: 0, subject: subject.to_owned(), waiting_since };
+            let rows = self.unreadable.get_or_insert_with(new);
+            rows.count += 1;
+            rows.waiting_since = rows.waiting_since.min(waiting_since);
+            return;
+        };
+        let sender = (lookup.inbox, lookup.sender().to_owned());
+        let new = || SenderLookups { oldest: lookup.clone(), useful: Vec::new() };
+        let of_sender = self.senders.entry(sender).or_insert_with(new);
+        if lookup.waiting_since < of_sender.oldest.waiting_since {
+            of_sender.oldest = lookup.clone();
+        }
         if lookup.useful_until <= now {
-            plan.ended.push(lookup);
-        } else {
-            by_sender.entry((lookup.inbox, lookup.sender().to_owned())).or_default().push(lookup);
+            if self.ended.len() < MAX_ENDED {
+                self.ended.push(lookup);
+            }
+        } else if of_sender.useful.len() <= MAX_REPLAYS_PER_SENDER {
+            of_sender.useful.push(lookup);
         }
     }
-    for mut of_sender in by_sender.into_values() {
-        of_sender.sort_by_key(|lookup| lookup.due_at);
-        let mut of_sender = of_sender.into_iter();
-        if let Some(first) = of_sender.next().filter(|first| first.due_at <= now) {
-            plan.senders.push(SenderReplays { first, others: of_sender.collect() });
-        }
+
+    /// The lookup of each sender that failed first.
+    pub fn oldest_of_senders(&self) -> impl Iterator<Item = &WaitingLookup> {
+        self.senders.values().map(|of_sender| &of_sender.oldest)
     }
-    plan
+
+    /// One entry for each sender with a delivery that is due.
+    pub fn take_replays(&mut self, now: Timestamp) -> Vec<SenderReplays> {
+        let senders = self.senders.values_mut().filter_map(|of_sender| {
+            let mut useful = std::mem::take(&mut of_sender.useful).into_iter();
+            let first = useful.next().filter(|first| first.due_at <= now)?;
+            Some(SenderReplays { first, others: useful.collect() })
+        });
+        senders.collect()
+    }
 }
 
 /// The rows of waiting lookups in the ledger's table.
@@ -273,9 +320,11 @@ impl WaitingLookups {
         Self { db, table }
     }
 
-    /// Lists what waits, the longest due first. The index lags the table by moments.
-    pub async fn list(&self) -> Result<Vec<WaitingLookup>, WaitingLookupError> {
-        let (mut waiting, mut from) = (Vec::new(), None);
+    /// Plans the replays of what waits. Reads on until each sender with a due delivery is known,
+    /// because a sender with many more than others must not hide them. The index lags the table by
+    /// moments.
+    pub async fn plan_replays(&self, now: Timestamp, deadline: Deadline) -> Result<ReplayPlan, WaitingLookupError> {
+        let (mut plan, mut from) = (ReplayPlan::default(), None);
         loop {
             let page = self
                 .db
@@ -288,12 +337,22 @@ impl WaitingLookups {
                 .send()
                 .await
                 .map_err(|error| WaitingLookupError::List(Box::new(error)))?;
-            waiting.extend(page.items().iter().filter_map(WaitingLookup::from_item));
+            for item in page.items() {
+                plan.add_entry(item, now);
+            }
+            let last_due_at = page.items().last().and_then(|item| ItemReader(item).time("due_at"));
+            let is_more_due = last_due_at.is_none_or(|due_at| due_at <= now);
             match page.last_evaluated_key {
-                Some(key) if waiting.len() < MAX_ROWS => from = Some(key),
-                _ => return Ok(waiting),
+                Some(key) if is_more_due && deadline.remaining() >= MIN_TIME_FOR_PAGE => from = Some(key),
+                _ => return Ok(plan),
             }
         }
+    }
+
+    /// Why a lookup waits, for people.
+    pub async fn read_reason(&self, lookup: &WaitingLookup) -> Result<Option<String>, WaitingLookupError> {
+        let item = self.get_item(&build_subject(lookup.inbox, &lookup.delivery_id)).await?;
+        Ok(item.and_then(|item| ItemReader(&item).owned("reason")))
     }
 
     /// Reads a row again, consistently. `None` if it does not wait any more.
@@ -358,39 +417,38 @@ impl WaitingLookups {
         get.send().await.map(|answer| answer.item).map_err(|error| WaitingLookupError::Read(Box::new(error)))
     }
 
-    /// Writes a row over the version that was read. Returns whether it did.
-    async fn put_row(
+    /// Writes a row over the one that was read. What another version of tellonce added to it stays.
+    /// Returns whether it did.
+    async fn write_row(
         &self,
         row: &WaitingLookup,
         tries: usize,
         reason: &str,
-        before: Option<u64>,
+        before: Option<&Item>,
     ) -> Result<bool, WaitingLookupError> {
-        let mut item = ItemWriter::with_capacity(10);
-        item.text("subject", build_subject(row.inbox, &row.delivery_id));
-        item.text("stage", STAGE);
-        item.text("due_queue", QUEUE);
-        item.time("due_at", row.due_at);
-        item.time("waiting_since", row.waiting_since);
-        item.time("useful_until", row.useful_until);
-        item.number("tries", tries);
-        item.text("reason", reason);
-        item.number("version", row.version);
-        item.number("ttl", row.useful_until.as_second() + KEPT_SECONDS);
-        let put = self.db.put_item().table_name(&self.table).set_item(Some(item.into_item()));
-        let put = match before {
-            None => put.condition_expression("attribute_not_exists(subject)"),
-            Some(version) => put
+        let update = self
+            .update_row(row.inbox, &row.delivery_id)
+            .update_expression(
+                "SET due_queue = :queue, due_at = :due_at, waiting_since = :since, useful_until = :until, \
+                 tries = :tries, reason = :reason, version = :next, #ttl = :ttl",
+            )
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":queue", text_value(QUEUE))
+            .expression_attribute_values(":due_at", time_value(row.due_at))
+            .expression_attribute_values(":since", time_value(row.waiting_since))
+            .expression_attribute_values(":until", time_value(row.useful_until))
+            .expression_attribute_values(":tries", number_value(tries))
+            .expression_attribute_values(":reason", text_value(reason))
+            .expression_attribute_values(":next", number_value(row.version))
+            .expression_attribute_values(":ttl", number_value(row.useful_until.as_second() + KEPT_SECONDS));
+        let update = match before.map(|item| item.get("version")) {
+            None => update.condition_expression("attribute_not_exists(subject)"),
+            Some(None) => update.condition_expression("attribute_not_exists(version)"),
+            Some(Some(version)) => update
                 .condition_expression("version = :version")
-                .expression_attribute_values(":version", number_value(version)),
+                .expression_attribute_values(":version", version.clone()),
         };
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
-                Ok(false)
-            }
-            Err(error) => Err(WaitingLookupError::Write(Box::new(error))),
-        }
+        send_if_current(update).await
     }
 }
 
@@ -410,15 +468,15 @@ async fn send_if_current(update: UpdateItemFluentBuilder) -> Result<bool, Waitin
 pub struct LookupQueue {
     rows: WaitingLookups,
     inbox: LookupInbox,
-    client: String,
+    config: ClientConfig,
     /// Until when this process calls no API of a sender, by the sender's name.
     paused_until: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl LookupQueue {
-    /// The queue of an inbox. `client` is the client's id.
-    pub fn new(rows: WaitingLookups, inbox: LookupInbox, client: &str) -> Self {
-        Self { rows, inbox, client: client.to_owned(), paused_until: Mutex::default() }
+    /// The queue of an inbox.
+    pub fn new(rows: WaitingLookups, inbox: LookupInbox, config: &ClientConfig) -> Self {
+        Self { rows, inbox, config: config.clone(), paused_until: Mutex::default() }
     }
 
     /// Why a lookup must not be made in this invocation, if so: its sender did not respond a moment
@@ -447,31 +505,33 @@ impl LookupQueue {
             let item = self.rows.get_item(&build_subject(self.inbox, &delivery.id)).await?;
             let waiting = item.as_ref().and_then(WaitingLookup::from_item);
             let read = item.as_ref().map(ItemReader);
-            let version: Option<u64> = read.and_then(|row| row.number("version"));
+            let version = read.and_then(|row| row.number::<u64>("version")).unwrap_or(0);
             let tries =
                 read.filter(|_| waiting.is_some()).and_then(|row| row.number::<usize>("tries")).unwrap_or(0) + 1;
+            let waiting_since = waiting.map_or(now, |waiting| waiting.waiting_since);
             let Some(due_at) = next_try_at(tries, trouble, useful_until, now) else {
                 self.rows.settle(self.inbox, &delivery.id).await?;
-                self.report_ended(&delivery.id, now);
+                report_ended_lookup(&self.config, &delivery.id, waiting_since, now);
                 return Ok(UnansweredLookup::ended(reason));
             };
             let row = WaitingLookup {
                 inbox: self.inbox,
                 delivery_id: delivery.id.clone(),
                 due_at,
-                waiting_since: waiting.map_or(now, |waiting| waiting.waiting_since),
+                waiting_since,
                 useful_until,
-                version: version.unwrap_or(0) + 1,
+                version: version + 1,
             };
-            if self.rows.put_row(&row, tries, &reason, version).await? {
-                self.report_waiting(&row, tries, trouble, &reason, now);
+            if self.rows.write_row(&row, tries, &reason, item.as_ref()).await? {
+                report_waiting(&row, tries, &reason);
                 return Ok(UnansweredLookup { reason, waits_until: Some(useful_until) });
             }
         }
         Err(WaitingLookupError::TooManyConflicts)
     }
 
-    /// Settles the row of a delivery whose lookup succeeded. Only a replayed delivery has one.
+    /// Settles the row of a delivery that needs no further lookup: its lookup succeeded or failed
+    /// for good, or its sender is no longer configured. Only a replayed delivery has a row.
     pub async fn settle(&self, delivery: &InboxItem) -> Result<(), WaitingLookupError> {
         if delivery.replayed_at.is_none() { Ok(()) } else { self.rows.settle(self.inbox, &delivery.id).await }
     }
@@ -486,36 +546,45 @@ impl LookupQueue {
         };
         self.paused_until.lock().unwrap_or_else(PoisonError::into_inner).insert(sender.to_owned(), now + pause);
     }
-
-    /// Logs a delivery that waits. Alerts the operator once if only a person can end it.
-    fn report_waiting(&self, row: &WaitingLookup, tries: usize, trouble: LookupTrouble, reason: &str, now: Timestamp) {
-        let WaitingLookup { delivery_id: id, due_at, .. } = row;
-        if tries == 1 && trouble == LookupTrouble::Credential {
-            telemetry::count_metric(&self.client, Metric::DeliveriesQuarantined, now);
-        }
-        tracing::warn!(
-            delivery.id = id,
-            lookup.tries = tries,
-            lookup.due_at = %due_at,
-            "delivery {id} waits for its lookup until {due_at}: {reason}"
-        );
-    }
-
-    fn report_ended(&self, delivery_id: &str, now: Timestamp) {
-        report_ended_lookup(&self.client, delivery_id, now);
-    }
 }
 
-/// Logs a delivery that led to no message, because its lookup did not work in time, and alerts the
-/// operator.
-pub fn report_ended_lookup(client: &str, delivery_id: &str, now: Timestamp) {
-    telemetry::count_metric(client, Metric::DeliveriesQuarantined, now);
+/// Logs a delivery that waits.
+fn report_waiting(row: &WaitingLookup, tries: usize, reason: &str) {
+    let WaitingLookup { delivery_id: id, due_at, .. } = row;
+    tracing::warn!(
+        delivery.id = id,
+        lookup.tries = tries,
+        lookup.due_at = %due_at,
+        "delivery {id} waits for its lookup until {due_at}: {reason}"
+    );
+}
+
+/// Logs a delivery that led to no message, because its lookup did not work in time. Alerts the
+/// operator, unless the wait did.
+pub fn report_ended_lookup(config: &ClientConfig, delivery_id: &str, waiting_since: Timestamp, now: Timestamp) {
+    if !has_paged(config, waiting_since, now) {
+        telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, now);
+    }
     tracing::error!(delivery.id = delivery_id, "ended the lookup of delivery {delivery_id}: it is no longer useful");
+}
+
+/// Whether the gauge of what waits has alerted the operator of a lookup that has waited until now.
+/// In quiet hours the gauge is not written.
+fn has_paged(config: &ClientConfig, waiting_since: Timestamp, now: Timestamp) -> bool {
+    let reported_until = config.quiet_hours_start_in_zone(None, now).unwrap_or(now);
+    reported_until.duration_since(waiting_since) >= PAGED_AFTER
 }
 
 #[cfg(test)]
 mod tests {
+    use loopback::{FakeApi, http_response};
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        attributes::ItemWriter,
+        bootstrap::{AwsClients, build_http_client},
+    };
 
     fn at_minute(minute: i64) -> Timestamp {
         "2026-11-29T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
@@ -553,28 +622,120 @@ mod tests {
         assert_eq!((next(100), next(101)), (None, None));
     }
 
+    fn entry(lookup: &WaitingLookup) -> Item {
+        let mut writer = ItemWriter::default();
+        writer.text("subject", build_subject(lookup.inbox, &lookup.delivery_id));
+        writer.text("due_queue", QUEUE);
+        writer.time("due_at", lookup.due_at);
+        writer.time("waiting_since", lookup.waiting_since);
+        writer.time("useful_until", lookup.useful_until);
+        writer.number("version", lookup.version);
+        writer.into_item()
+    }
+
+    fn ids(lookups: &[WaitingLookup]) -> Vec<&str> {
+        lookups.iter().map(|lookup| lookup.delivery_id.as_str()).collect()
+    }
+
     #[test]
     fn one_delivery_of_each_sender_is_replayed_first_and_useless_ones_end() {
         let (shop, erp) = (LookupInbox::Stores, LookupInbox::Leads);
-        let plan = plan_replays(
-            vec![
-                waiting(shop, "shop#2", -1, 50),
-                waiting(shop, "shop#1", -2, 50),
-                waiting(shop, "shop#3", 9, 50),
-                waiting(erp, "shop#1", 0, 50),
-                waiting(erp, "meta#1", 1, 50),
-                waiting(erp, "meta#2", 0, 0),
-            ],
-            at_minute(0),
-        );
-        let ids = |lookups: &[WaitingLookup]| -> Vec<String> {
-            lookups.iter().map(|lookup| lookup.delivery_id.clone()).collect()
-        };
+        let mut plan = ReplayPlan::default();
+        let older = WaitingLookup { waiting_since: at_minute(-9), ..waiting(shop, "shop#2", -1, 50) };
+        for lookup in [
+            waiting(shop, "shop#1", -2, 50),
+            older,
+            waiting(erp, "shop#1", 0, 50),
+            waiting(erp, "meta#2", 0, 0),
+            waiting(erp, "meta#1", 1, 50),
+            waiting(shop, "shop#3", 9, 50),
+        ] {
+            plan.add_entry(&entry(&lookup), at_minute(0));
+        }
         assert_eq!(ids(&plan.ended), ["meta#2"]);
+        let oldest: Vec<&str> = plan.oldest_of_senders().map(|oldest| oldest.delivery_id.as_str()).collect();
+        assert_eq!(oldest, ["shop#2", "meta#2", "shop#1"]);
+        let replays = plan.take_replays(at_minute(0));
         let senders: Vec<_> =
-            plan.senders.iter().map(|s| (s.first.inbox, s.first.delivery_id.as_str(), ids(&s.others))).collect();
-        let others = vec!["shop#2".to_owned(), "shop#3".to_owned()];
+            replays.iter().map(|s| (s.first.inbox, s.first.delivery_id.as_str(), ids(&s.others))).collect();
+        let others = vec!["shop#2", "shop#3"];
         assert_eq!(senders, [(shop, "shop#1", others), (erp, "shop#1", vec![])], "nothing of meta is due");
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_counted_and_hides_no_other() {
+        let mut plan = ReplayPlan::default();
+        for (number, attribute) in ["useful_until", "version", "waiting_since"].into_iter().enumerate() {
+            let mut item = entry(&waiting(LookupInbox::Stores, &format!("shop#{number}"), -2, 50));
+            item.remove(attribute);
+            plan.add_entry(&item, at_minute(0));
+        }
+        plan.add_entry(&entry(&waiting(LookupInbox::Stores, "shop#9", -1, 50)), at_minute(0));
+        let rows = plan.unreadable.clone().unwrap();
+        assert_eq!((rows.count, rows.subject.as_str()), (3, "lookup:store-inbox:shop#0"));
+        assert_eq!(rows.waiting_since, at_minute(-5));
+        assert_eq!(plan.take_replays(at_minute(0))[0].first.delivery_id, "shop#9");
+    }
+
+    #[tokio::test]
+    async fn a_sender_with_thousands_of_deliveries_hides_no_other_sender() {
+        let fake_api = FakeApi::start().await.unwrap();
+        let url = fake_api.base_url().unwrap();
+        let read = |name: &'static str| match name {
+            "AWS_REGION" => Some("eu-west-1".to_owned()),
+            "AWS_ENDPOINT_URL" => Some(url.clone()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
+            _ => None,
+        };
+        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let rows = WaitingLookups::new(aws.dynamodb(), "Ledger".to_owned());
+        let json = |delivery_id: &str, due: i64| {
+            let number = |minute| json!({"N": at_minute(minute).as_millisecond().to_string()});
+            json!({
+                "subject": {"S": format!("lookup:store-inbox:{delivery_id}")}, "due_queue": {"S": QUEUE},
+                "due_at": number(due), "waiting_since": number(-30), "useful_until": number(50), "version": {"N": "1"},
+            })
+        };
+        let reply = |items: Vec<serde_json::Value>| {
+            let body = json!({"Items": items, "LastEvaluatedKey": {"subject": {"S": "s"}}}).to_string();
+            http_response("200 OK\r\ncontent-type: application/x-amz-json-1.0", &body)
+        };
+        let pages = [
+            reply((0..6_000).map(|number| json(&format!("busy#{number}"), -9)).collect()),
+            // What is not due any more needs no further page.
+            reply(vec![json("quiet#1", -1), json("busy#x", 2)]),
+        ];
+        let replies = async {
+            for page in &pages {
+                assert!(fake_api.reply_once(page).await.unwrap().contains(QUEUE));
+            }
+        };
+        let (plan, ()) =
+            tokio::join!(rows.plan_replays(at_minute(0), Deadline::from_now(Duration::from_mins(1))), replies);
+        let replays = plan.unwrap().take_replays(at_minute(0));
+        let found: Vec<_> = replays.iter().map(|s| (s.first.delivery_id.as_str(), s.others.len())).collect();
+        assert_eq!(found, [("busy#0", MAX_REPLAYS_PER_SENDER), ("quiet#1", 0)]);
+    }
+
+    fn config() -> ClientConfig {
+        ClientConfig::parse(
+            "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"Asia/Jerusalem\"\n\
+             languages = [\"en\"]\nquiet_hours = { from = \"13:00\", to = \"14:00\" }\n[lines.main]\nline_id = \"line_1\"\n",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_lookup_that_ends_alerts_unless_the_gauge_of_its_wait_did() {
+        // Noon in the zone of the configuration.
+        let paged = |since, now| has_paged(&config(), at_minute(since), at_minute(now));
+        assert_eq!((paged(0, 9), paged(0, 10), paged(0, 0)), (false, true, false));
+        assert!(!paged(55, 100) && !paged(70, 110), "the gauge is not written in quiet hours");
+        assert!(paged(45, 100) && paged(70, 121), "it was written before or after them");
+        let template = include_str!("../../template.yaml");
+        let (_, alarm) = template.split_once("MetricName: oldest_due_seconds\n").unwrap();
+        let threshold = alarm.split_once("Threshold: ").unwrap().1.lines().next().unwrap();
+        assert_eq!(threshold, PAGED_AFTER.as_secs().to_string());
     }
 
     #[test]
@@ -587,14 +748,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_settled_or_of_another_kind_does_not_wait() {
-        let mut writer = ItemWriter::default();
-        writer.text("subject", "lookup:store-inbox:shop#a:b");
-        writer.text("due_queue", QUEUE);
-        for name in ["due_at", "waiting_since", "useful_until"] {
-            writer.time(name, at_minute(1));
-        }
-        writer.number("version", 1);
-        let item = writer.into_item();
+        let item = entry(&waiting(LookupInbox::Stores, "shop#a:b", 1, 1));
         let read = WaitingLookup::from_item(&item).unwrap();
         assert_eq!((read.inbox, read.delivery_id.as_str(), read.sender()), (LookupInbox::Stores, "shop#a:b", "shop"));
         for (name, value) in [("due_queue", None), ("subject", Some("lookup:line-inbox:main#1"))] {
@@ -614,7 +768,7 @@ mod tests {
                 .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
                 .build(),
         );
-        let queue = LookupQueue::new(WaitingLookups::new(db, "Ledger".to_owned()), LookupInbox::Stores, "demo");
+        let queue = LookupQueue::new(WaitingLookups::new(db, "Ledger".to_owned()), LookupInbox::Stores, &config());
         let long = Deadline::from_now(Duration::from_mins(1));
         let now = at_minute(0);
         let after = |seconds| now + SignedDuration::from_secs(seconds);

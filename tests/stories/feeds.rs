@@ -1,11 +1,15 @@
-//! Feeds that strangers write into, or that are too large.
+//! Feeds that strangers write into, that are too large or that are slow.
 
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tellonce_core::hash::sha256_hex;
-use tellonce_fakes::calendars::FakeFeedEvent;
+use tellonce_fakes::{calendars::FakeFeedEvent, services::FakeService};
 
 use crate::{
+    booking_endpoint::google_push,
     calendars::{ADI_PHONE, NOA_PHONE, advance_to_day_before, diary_event, whole_minute_in_hours},
     world::{World, WorldSetup},
 };
@@ -323,6 +327,50 @@ async fn series_that_are_moved_by_an_hour_remind_each_customer_at_the_new_time_o
     for person in 0..10 {
         assert_eq!(world.texts_on_phone(&format!("+9725255501{person:02}")).len(), 5);
     }
+}
+
+#[tokio::test]
+async fn a_slow_feed_that_is_pushed_often_is_read_by_its_schedule() {
+    let world = World::start().await;
+    let fake_calendars = world.stack.calendars();
+    let start = whole_minute_in_hours(&world, 50);
+    let put = |number: u32| {
+        let start = start + SignedDuration::from_mins(15 * i64::from(number));
+        let event = FakeFeedEvent {
+            sequence: number.into(),
+            changed_at: world.now(),
+            ..diary_event(&world, "one", start, "054-555-0199")
+        };
+        fake_calendars.put_event("diary.ics", event).unwrap();
+    };
+    put(0);
+    assert_eq!(world.stack.poll_feeds().await.unwrap()["read"], 1);
+    for number in 1..=2 {
+        world.advance_time(SignedDuration::from_mins(4));
+        put(number);
+        // The host is slower than a push may be, and no slower than the schedule allows.
+        world.stack.fakes().set_hanging(FakeService::Feed, true);
+        let begun = Instant::now();
+        let pushes = [10 * number, 10 * number + 1];
+        for status in join_all(pushes.map(|number| world.post(google_push("exists", number)))).await {
+            assert_eq!(status, 200);
+        }
+        world.settle().await;
+        assert!(begun.elapsed() < Duration::from_secs(9), "the second push waits for no second read");
+        world.stack.fakes().set_hanging(FakeService::Feed, false);
+        for push in pushes {
+            let outcome = world.delivery_outcome_text(&format!("diary#4ba78bf0.{push}")).unwrap();
+            assert!(outcome.contains("on its schedule"), "{outcome}");
+        }
+        let row = feed_row(&world, "diary");
+        assert!(row["failures"].as_i64().is_none_or(|failures| failures == 0), "{row}");
+        assert_eq!((&row["failing_since"], &row["polled_at"]), (&Value::Null, &Value::Null), "{row}");
+        world.advance_time(SignedDuration::from_mins(1));
+        let polled = world.stack.poll_feeds().await.unwrap();
+        assert_eq!((&polled["read"], &polled["reports"]), (&json!(1), &json!(1)), "{polled}");
+    }
+    advance_to_day_before(&world, start + SignedDuration::from_mins(30)).await;
+    assert_eq!(world.texts_on_phone(NOA_PHONE).len(), 1);
 }
 
 /// An operator accepts the next read of a feed.

@@ -676,10 +676,57 @@ async fn leads_behind_a_refused_token_are_greeted_when_it_works_and_block_no_oth
     assert_eq!(lead_outcomes(&world), ["waiting-for-lookup"]);
     world.tick_after(SignedDuration::from_mins(1)).await;
     assert_eq!(lead_outcomes(&world), ["waiting-for-lookup"]);
-    assert_eq!(count_logged(&world, "\"reason\":\"quarantined\""), 1, "attention is raised once");
+    assert_eq!(count_logged(&world, "\"reason\":\"quarantined\""), 0, "the gauge of what waits alerts");
     world.stack.fakes().heal();
     world.tick_after(SignedDuration::from_mins(2)).await;
     assert_eq!((world.texts_on_phone(NOA_PHONE).len(), lead_outcomes(&world)), (1, Vec::new()));
+}
+
+#[tokio::test]
+async fn a_lead_that_needs_a_person_counts_once_however_often_another_of_its_delivery_is_looked_up() {
+    let form_toml = "[forms.ads]\nkind = \"meta\"\nline = \"main\"\nid_scope = \"ads\"\nconsent = { field = \"optional_1\" }\n\
+               repeat = { within = \"14d\", then = \"escalate\" }\nfirst_touch.useful_for = \"12h\"\n\
+               first_touch.text = { en = \"Hello.\", he = \"שלום.\" }\n";
+    let world = World::start_with(WorldSetup { extra_toml: form_toml, ..WorldSetup::default() }).await;
+    world.stack.secrets().rotate("tellonce/story/webhooks/ads", crate::world::META_SECRET);
+    world.stack.secrets().rotate("tellonce/story/forms/ads", crate::world::META_TOKEN);
+    let put = |id: &str, consents: bool| {
+        let mut lead = meta_lead(&world, id, NOA_PHONE);
+        if !consents {
+            lead.disclaimers.clear();
+        }
+        world.stack.leads().put_lead(lead).unwrap();
+    };
+    let post = |file: &str, ids: [&str; 2]| {
+        let body = String::from_utf8(recorded_body_of_today(&world, file)).unwrap();
+        let body = body.replace("444444444444001", ids[0]).replace("444444444444002", ids[1]);
+        WebhookPost { path: "/leads/ads".into(), ..endpoint::meta_post(body.into_bytes()) }
+    };
+    put("444444444444000", true);
+    world.deliver(post("meta/leadgen.json", ["", ""])).await;
+    assert_eq!(world.messages().len(), 1);
+    let cases = [
+        (["444444444444001", "444444444444002"], true, "lead-escalated"),
+        (["444444444444011", "444444444444012"], false, "quarantined"),
+    ];
+    for (ids, consents, reason) in cases {
+        for id in ids {
+            put(id, consents);
+        }
+        let fail_one = || world.stack.fakes().fail_next(FakeService::Graph, FakeFault::Status(500), 1);
+        fail_one();
+        world.deliver(post("meta/leadgen_batch.json", ids)).await;
+        for minutes in [1, 2] {
+            assert!(lead_outcomes(&world).contains(&"waiting-for-lookup".to_owned()), "{:?}", lead_outcomes(&world));
+            fail_one();
+            world.tick_after(SignedDuration::from_mins(minutes)).await;
+        }
+        world.stack.fakes().heal();
+        world.tick_after(SignedDuration::from_mins(5)).await;
+        assert!(!lead_outcomes(&world).contains(&"waiting-for-lookup".to_owned()));
+        assert_eq!(count_logged(&world, &format!("\"reason\":\"{reason}\"")), 2, "{reason}: once for each lead");
+    }
+    assert_eq!(world.messages().len(), 1);
 }
 
 #[tokio::test]

@@ -91,14 +91,86 @@ async fn a_store_that_is_busy_for_a_moment_delays_the_message() {
     let world = start_world_with_shop(&url).await;
     world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
     assert_eq!(world.delivery_outcome("shop#d-1").as_deref(), Some("waiting-for-lookup"));
+    change_row(&world, "shop#d-1", "SET of_newer_version = :any", &json!({ ":any": { "S": "any" } }));
     world.tick_after(SignedDuration::from_mins(1)).await;
-    assert_eq!(world.waiting_lookups()["shop#d-1"]["tries"], 2);
+    let row = &world.waiting_lookups()["shop#d-1"];
+    assert_eq!((&row["tries"], &row["of_newer_version"]), (&json!(2), &json!("any")));
     world.tick_after(SignedDuration::from_mins(1)).await;
     assert_eq!(world.messages().len(), 0, "the second pause is longer");
     world.tick_after(SignedDuration::from_mins(1)).await;
     assert_eq!(world.texts_on_phone(PHONE), ["Dana, order #1050: ready."]);
     assert_eq!((world.delivery_outcome("shop#d-1"), world.waiting_lookups().len()), (None, 0));
     assert_never_retried(&world);
+}
+
+/// Changes the row of a waiting lookup.
+fn change_row(world: &World, delivery: &str, expression: &str, values: &Value) {
+    let mut update = json!({
+        "TableName": world.table_name("Ledger"), "UpdateExpression": expression,
+        "Key": { "subject": { "S": format!("lookup:store-inbox:{delivery}") }, "stage": { "S": "state" } },
+    });
+    if !values.is_null() {
+        update["ExpressionAttributeValues"] = values.clone();
+    }
+    world.stack.dynamo().call_operation("UpdateItem", &update).unwrap();
+}
+
+#[tokio::test]
+async fn a_lookup_that_fails_for_good_or_whose_store_is_removed_does_not_wait() {
+    let (_, url) = FakeShopify::start(vec![(503, json!({})), (402, json!({})), (503, json!({}))]);
+    let world = start_world_with_shop(&url).await;
+    world.deliver(world.shopify_post(PREPARED_TOPIC, "d-1", &prepared_body())).await;
+    assert_eq!(world.waiting_lookups().len(), 1);
+    world.tick_after(SignedDuration::from_mins(1)).await;
+    assert_eq!(world.delivery_outcome("shop#d-1").as_deref(), Some("failed"));
+    assert_eq!(world.waiting_lookups().len(), 0);
+
+    world.deliver(world.shopify_post(PREPARED_TOPIC, "d-2", &prepared_body())).await;
+    assert_eq!(world.waiting_lookups().len(), 1);
+    world.edit_config(|config| config.replace("[stores.shop", "[stores.renamed"));
+    world.stack.kill_function("order-notifier").await;
+    world.tick_after(SignedDuration::from_mins(1)).await;
+    assert_eq!(world.delivery_outcome("shop#d-2").as_deref(), Some("store-removed"));
+    assert_eq!(world.waiting_lookups().len(), 0);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_in_the_gauge_and_holds_up_no_other_delivery() {
+    let (shop, url) = Shop::start(503);
+    let world = start_world_with_shop(&url).await;
+    for number in [1000, 1001] {
+        world.deliver(pickup_post(&world, number)).await;
+    }
+    change_row(&world, "shop#d-1000", "REMOVE useful_until", &Value::Null);
+    for minute in 1..=3 {
+        world.tick_after(SignedDuration::from_mins(1)).await;
+        let gauge = world.read_gauge("reminder-scheduler", "oldest_due_seconds");
+        assert_eq!(gauge.is_some(), minute > 1, "a minute is usual");
+    }
+    let reasons = world.read_gauge("reminder-scheduler", "oldest_due_seconds").unwrap()["reasons"].to_string();
+    assert!(reasons.contains("lookups of shop: ") && reasons.contains("503"), "{reasons}");
+    assert!(reasons.contains("1 rows of waiting lookups cannot be read"), "{reasons}");
+    shop.status.store(200, SeqCst);
+    world.tick_after(SignedDuration::from_mins(5)).await;
+    assert_eq!(world.texts_on_phone(&order_phone("1001")).len(), 1);
+    assert_eq!(world.waiting_lookups().into_keys().collect::<Vec<_>>(), ["shop#d-1000"]);
+}
+
+#[tokio::test]
+async fn in_quiet_hours_a_lookup_that_waits_is_in_no_gauge() {
+    let (_, url) = Shop::start(503);
+    let world = World::start_with(WorldSetup {
+        env: [("SHOPIFY_BASE_URL".to_owned(), url)].into(),
+        quiet_hours: Some(("00:00", "23:59")),
+        ..WorldSetup::default()
+    })
+    .await;
+    world.deliver(pickup_post(&world, 1000)).await;
+    for _ in 0..3 {
+        world.tick_after(SignedDuration::from_mins(5)).await;
+        assert!(world.read_gauge("reminder-scheduler", "oldest_due_seconds").is_none());
+    }
+    assert_eq!(world.waiting_lookups().len(), 1);
 }
 
 #[tokio::test]
@@ -262,6 +334,7 @@ async fn six_hours_without_a_lookup_lose_nothing_send_nothing_twice_and_hold_up_
     assert!(lookups.iter().all(|count| *count <= 4 * 6 + 36 + 1), "one lookup each time, not one for each delivery");
     assert_eq!(world.waiting_lookups().len(), waiting);
     assert_eq!(world.delivery_outcome("shop#scan").as_deref(), Some("lookup-failed"));
+    assert_eq!(world.metric_values("attention", 400), [0.0; 0], "the gauge has alerted");
     assert_eq!(world.messages().len(), 12);
     assert_never_retried(&world);
 
@@ -330,7 +403,7 @@ async fn a_table_that_fails_is_our_trouble_and_lambda_repeats_the_record() {
     world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
     // The row of the waiting lookup cannot be written: without it the delivery must not wait.
     world.stack.dynamo().faults().inject_rule(tellonce_stack::dynamo::FaultRule {
-        operation: Some("PutItem".to_owned()),
+        operation: Some("UpdateItem".to_owned()),
         table: Some(world.table_name("Ledger")),
         fault: tellonce_stack::dynamo::DynamoFault::Throttle,
         frequency: tellonce_stack::dynamo::FaultFrequency::Next(9),

@@ -17,7 +17,7 @@ use crate::{
     conversations::{entry_counts, settle_line_events, team_notifications, write_from_phone},
     lead_endpoint,
     leads::{meta_lead, recorded_body_of_today},
-    world::{LINE_TOKEN, World, WorldSetup},
+    world::{LINE_TOKEN, META_TOKEN, World, WorldSetup},
 };
 
 const PHONE: &str = "+972545550199";
@@ -321,6 +321,32 @@ async fn a_lookup_api_that_is_down_for_hours_pages_once() {
     assert!((0..=PAGE_WITHIN).contains(minutes), "{pages:?}");
     assert_eq!(world.texts_on_phone(PHONE).len(), 1);
     assert_nothing_lost_or_repeated(&world);
+}
+
+#[tokio::test]
+async fn a_lookup_credential_that_is_missing_or_refused_pages_once_and_is_named() {
+    for (outage, is_refused) in [("look-up credential missing", false), ("look-up credential refused", true)] {
+        let world = start_world().await;
+        world.stack.leads().put_lead(meta_lead(&world, "444444444444000", PHONE)).unwrap();
+        if is_refused {
+            world.stack.fakes().fail_next(FakeService::Graph, FakeFault::Status(401), ALWAYS);
+        } else {
+            world.stack.secrets().remove("tellonce/story/forms/meta");
+        }
+        let watch = PageWatch::begin(&world, outage);
+        world.deliver(lead_endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
+        world.run_minutes(60).await;
+        assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
+        let reasons = world.read_gauge("reminder-scheduler", "oldest_due_seconds").unwrap()["reasons"].to_string();
+        assert!(reasons.contains("lookups of meta: "), "{reasons}");
+        assert!(reasons.contains("tellonce/story/forms/meta"), "{reasons}");
+        world.stack.fakes().heal();
+        world.stack.secrets().rotate("tellonce/story/forms/meta", META_TOKEN);
+        watch.wait_for_end().await;
+        watch.assert_one_page("messages-waiting", PAGE_WITHIN).await;
+        assert_eq!(world.texts_on_phone(PHONE).len(), 1);
+        assert_nothing_lost_or_repeated(&world);
+    }
 }
 
 #[tokio::test]

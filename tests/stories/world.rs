@@ -253,7 +253,7 @@ pub(crate) struct World {
     http: reqwest::Client,
     /// The last minute in which [`Self::run_minutes`] polled the feeds.
     feeds_polled_at: AtomicI64,
-    _client_folder: tempfile::TempDir,
+    client_folder: tempfile::TempDir,
 }
 
 /// A story fails if a vendor would refuse one of its requests, or if a function's role in
@@ -381,7 +381,7 @@ impl World {
         let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await.unwrap();
         stack.provider().set_tokens([(LINE_TOKEN.to_owned(), "line_story".to_owned())].into());
         let http = tellonce_core::bootstrap::build_http_client().unwrap();
-        Self { stack, http, feeds_polled_at: AtomicI64::new(0), _client_folder: client_folder }
+        Self { stack, http, feeds_polled_at: AtomicI64::new(0), client_folder }
     }
 
     /// The functions' time.
@@ -465,6 +465,15 @@ impl World {
             }
             self.settle().await;
         }
+    }
+
+    /// Changes `client.toml`. A function reads it when it starts.
+    pub(crate) fn edit_config(&self, edit: impl FnOnce(&str) -> String) {
+        let path = self.client_folder.path().join("client.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let edited = edit(&config);
+        assert_ne!(config, edited, "the edit has an effect");
+        std::fs::write(path, edited).unwrap();
     }
 
     /// The values of a metric of the client in the last minutes, this one included.

@@ -99,20 +99,31 @@ impl LeadFirstTouch {
     ) -> Result<Option<DeliveryOutcome>, LeadError> {
         let config = &self.dispatcher.config;
         let Some((name, form)) = config.forms.get_key_value(&delivery.sender) else {
+            self.lookups.settle(delivery).await?;
             return Ok(Some(LeadOutcome::FormRemoved.into()));
         };
         let (headers, body, received_at) = (&delivery.headers, delivery.body.as_slice(), delivery.received_at);
         let pseudonyms = self.dispatcher.ledger.pseudonyms();
         let lead_delivery = LeadDelivery { form_name: name, form, config, pseudonyms, headers, body, received_at };
         let outcomes = match parse_lead(&lead_delivery) {
-            ParsedLead::Lead(lead) => Vec::from_iter(self.greet_lead(invocation, delivery, form, &lead).await?),
             ParsedLead::NeedsLookup(references) => {
                 self.greet_referenced_leads(invocation, delivery, &lead_delivery, &references).await?
             }
-            ParsedLead::Skipped(reason) => vec![self.record_skip(delivery, reason)],
+            ParsedLead::Lead(lead) => {
+                self.lookups.settle(delivery).await?;
+                Vec::from_iter(self.greet_lead(invocation, delivery, form, &lead).await?)
+            }
+            ParsedLead::Skipped(reason) => {
+                self.lookups.settle(delivery).await?;
+                vec![LeadOutcome::Skipped(reason)]
+            }
         };
-        // A delivery that waits for a lookup finds out again whether its form is held.
+        // A delivery that waits for a lookup is processed again: then it finds out whether its form
+        // is held, and its other leads are counted.
         let is_waiting = outcomes.iter().any(LeadOutcome::is_waiting);
+        if !is_waiting {
+            self.report_problems(delivery, &outcomes);
+        }
         let is_held = !is_waiting && outcomes.contains(&LeadOutcome::HeldForReview);
         let outcome = LeadOutcome::merge_outcomes(outcomes);
         match outcome.as_ref().filter(|_| is_held) {
@@ -151,8 +162,6 @@ impl LeadFirstTouch {
                         delivery.id,
                         error_chain(&error)
                     );
-                    let now = self.dispatcher.clock.now();
-                    telemetry::count_metric(&self.dispatcher.config.client, Metric::DeliveriesQuarantined, now);
                     outcomes.push(LeadOutcome::Failed(error_chain(&error)));
                 }
                 // A transient error does not stop the other leads. The retry processes all of them.
@@ -190,7 +199,7 @@ impl LeadFirstTouch {
             LookedUpLead::Lead(lead) => {
                 ReferencedLead::Done(self.greet_lead(invocation, delivery, lead_delivery.form, &lead).await?)
             }
-            LookedUpLead::Skipped(reason) => ReferencedLead::Done(Some(self.record_skip(delivery, reason))),
+            LookedUpLead::Skipped(reason) => ReferencedLead::Done(Some(LeadOutcome::Skipped(reason))),
             LookedUpLead::Unanswered(trouble, reason) => ReferencedLead::Unanswered(trouble, reason),
         })
     }
@@ -222,7 +231,6 @@ impl LeadFirstTouch {
         lead: &Lead,
     ) -> Result<Option<LeadOutcome>, LeadError> {
         let (dispatcher, name) = (&self.dispatcher, delivery.sender.as_str());
-        let client = &dispatcher.config.client;
         let now = dispatcher.clock.now();
         let mut message = match plan_greeting(&dispatcher.config, form, lead, &delivery.id, now) {
             Ok(message) => message,
@@ -233,7 +241,6 @@ impl LeadFirstTouch {
                     "could not build the first touch for delivery {}: {not_sent}",
                     delivery.id
                 );
-                telemetry::count_metric(client, Metric::DeliveriesQuarantined, now);
                 return Ok(Some(not_sent));
             }
         };
@@ -267,16 +274,18 @@ impl LeadFirstTouch {
         }
         let rules = GreetingRules { repeat: form.repeat, per_phone: form.per_phone };
         let greeted = dispatcher.dispatch_greeting(invocation, &message, name, rules).await?;
-        let is_repeat = matches!(
-            greeted,
-            GreetingResult::AlreadyGreeted
-                | GreetingResult::Dispatched(
-                    DispatchResult::AlreadyKnown(_, MessageState::Suppressed)
-                        | DispatchResult::PayloadConflict(_, MessageState::Suppressed)
-                )
-        );
+        let is_repeat = match greeted {
+            GreetingResult::AlreadyGreeted => true,
+            // The row is written before the count, so a record that Lambda repeats may have no
+            // count. A replay finds the rows of leads that were counted.
+            GreetingResult::Dispatched(
+                DispatchResult::AlreadyKnown(_, MessageState::Suppressed)
+                | DispatchResult::PayloadConflict(_, MessageState::Suppressed),
+            ) => delivery.replayed_at.is_none(),
+            _ => false,
+        };
         if is_repeat && form.repeat.then == RepeatAction::Escalate {
-            telemetry::count_metric(client, Metric::LeadsEscalated, now);
+            telemetry::count_metric(&dispatcher.config.client, Metric::LeadsEscalated, now);
         }
         Ok(match greeted {
             GreetingResult::Dispatched(
@@ -338,17 +347,15 @@ impl LeadFirstTouch {
         tokio::time::timeout(MAX_LOOKUP_TIME, lookup).await.unwrap_or_else(|_| Err(SenderApiError::TimedOut.into()))
     }
 
-    /// Logs and counts a skipped lead if an operator should act.
-    fn record_skip(&self, delivery: &InboxItem, reason: LeadSkipReason) -> LeadOutcome {
-        if reason.needs_attention() {
-            tracing::warn!(delivery.id = delivery.id, "skipped delivery {}: {reason}", delivery.id);
-            telemetry::count_metric(
-                &self.dispatcher.config.client,
-                Metric::DeliveriesQuarantined,
-                self.dispatcher.clock.now(),
-            );
+    /// Logs and counts the leads for which an operator should act.
+    fn report_problems(&self, delivery: &InboxItem, outcomes: &[LeadOutcome]) {
+        for outcome in outcomes.iter().filter(|outcome| outcome.needs_attention()) {
+            if let LeadOutcome::Skipped(reason) = outcome {
+                tracing::warn!(delivery.id = delivery.id, "skipped delivery {}: {reason}", delivery.id);
+            }
+            let now = self.dispatcher.clock.now();
+            telemetry::count_metric(&self.dispatcher.config.client, Metric::DeliveriesQuarantined, now);
         }
-        LeadOutcome::Skipped(reason)
     }
 }
 

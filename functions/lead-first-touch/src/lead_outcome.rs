@@ -71,6 +71,22 @@ impl LeadOutcome {
         }
     }
 
+    /// Whether an operator should act. A lookup that ended was counted when it ended.
+    pub(crate) const fn needs_attention(&self) -> bool {
+        match self {
+            Self::Skipped(reason) => reason.needs_attention(),
+            Self::Wording(_) | Self::TextRejected(_) | Self::Failed(_) => true,
+            Self::FormRemoved
+            | Self::HeldForReview
+            | Self::Dropped
+            | Self::AlreadyKnown(..)
+            | Self::AlreadyGreeted(_)
+            | Self::TooOften(_)
+            | Self::OptedOut
+            | Self::Unanswered(_) => false,
+        }
+    }
+
     /// Whether leads of the delivery wait for a lookup.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self, Self::Unanswered(UnansweredLookup { waits_until: Some(_), .. }))

@@ -85,6 +85,7 @@ impl OrderNotifier {
         let now = self.dispatcher.clock.now();
         let config = &self.dispatcher.config;
         let Some(store) = config.stores.get(&delivery.sender) else {
+            self.lookups.settle(delivery).await?;
             return Ok(Some(OrderOutcome::StoreRemoved));
         };
         let first_parse = parse_order_event(
@@ -95,25 +96,25 @@ impl OrderNotifier {
             &delivery.body,
             delivery.received_at,
         );
-        let parsed = match first_parse {
+        let completed = match first_parse {
             ParsedOrder::NeedsLookup(partial) => {
-                match self.complete_event(invocation, delivery, store, &partial, now).await? {
-                    CompletedOrder::Parsed(parsed) => {
-                        self.lookups.settle(delivery).await?;
-                        parsed
-                    }
-                    CompletedOrder::Unanswered(lookup) => return Ok(Some(OrderOutcome::Unanswered(lookup))),
+                match self.complete_event(invocation, delivery, store, &partial, now).await {
+                    Ok(CompletedOrder::Parsed(parsed)) => Ok(parsed),
+                    Ok(CompletedOrder::Unanswered(lookup)) => return Ok(Some(OrderOutcome::Unanswered(lookup))),
+                    Err(error) if error.fault() != Fault::Permanent => return Err(error),
+                    Err(error) => Err(error),
                 }
             }
             ParsedOrder::Event(mut event) if event.needs_known_language() => {
                 let (order, parcel) = (&event.order_id, event.parcel.as_deref());
                 let known = self.find_known_order(store, order, event.milestone, parcel).await?;
                 known.fill_missing(&mut event);
-                known.judge_event(event)
+                Ok(known.judge_event(event))
             }
-            complete => complete,
+            complete => Ok(complete),
         };
-        match parsed {
+        self.lookups.settle(delivery).await?;
+        match completed? {
             ParsedOrder::Event(event) => self.dispatch_event(invocation, delivery, store, &event, now).await,
             ParsedOrder::Suppressed(event, reason) => {
                 let outcome = OrderOutcome::Skipped(reason);

@@ -87,21 +87,22 @@ impl ReminderScheduler {
     ) -> Result<Option<BookingOutcome>, BookingError> {
         let config = &self.dispatcher.config;
         let Some(calendar) = config.calendars.get(&delivery.sender) else {
+            self.lookups.settle(delivery).await?;
             return Ok(Some(BookingOutcome::CalendarRemoved));
         };
-        let parsed = match parse_booking(calendar, config, &delivery.headers, &delivery.body, delivery.received_at) {
+        let completed = match parse_booking(calendar, config, &delivery.headers, &delivery.body, delivery.received_at) {
             ParsedBooking::NeedsLookup(request) => {
-                match self.look_up_booking(delivery, calendar, request, deadline).await? {
-                    CompletedBooking::Parsed(parsed) => {
-                        self.lookups.settle(delivery).await?;
-                        parsed
-                    }
-                    CompletedBooking::Unanswered(lookup) => return Ok(Some(BookingOutcome::Unanswered(lookup))),
+                match self.look_up_booking(delivery, calendar, request, deadline).await {
+                    Ok(CompletedBooking::Parsed(parsed)) => Ok(parsed),
+                    Ok(CompletedBooking::Unanswered(lookup)) => return Ok(Some(BookingOutcome::Unanswered(lookup))),
+                    Err(error) if error.fault() != Fault::Permanent => return Err(error),
+                    Err(error) => Err(error),
                 }
             }
-            complete => complete,
+            complete => Ok(complete),
         };
-        match parsed {
+        self.lookups.settle(delivery).await?;
+        match completed? {
             ParsedBooking::Bookings(bookings) => self.apply_bookings(delivery, calendar, bookings).await,
             ParsedBooking::SyncFeed => {
                 Ok(Some(self.poll_pushed_feed(&delivery.sender, delivery.received_at, deadline).await))

@@ -3,10 +3,10 @@
 use std::sync::PoisonError;
 
 use jiff::Timestamp;
-use tellonce_core::{clock::Deadline, lookup::MAX_LOOKUP_TIME};
+use tellonce_core::{clock::Deadline, fault::error_chain, lookup::MAX_LOOKUP_TIME};
 
 use crate::{
-    ReminderScheduler,
+    PushedPoll, ReminderScheduler,
     booking_outcome::BookingOutcome,
     feed::{FETCH_TIMEOUT, FeedPoller, PollSummary},
 };
@@ -33,9 +33,10 @@ impl ReminderScheduler {
         summary
     }
 
-    /// Reads a feed because a push reported a change, unless the feed was read after the push.
-    /// Returns the outcome to store with the push. If the feed cannot be read now, its row says
-    /// when the schedule reads it again, so the push has nothing to wait for.
+    /// Reads a feed because a push reported a change, unless the feed was read after the push, or
+    /// was left to its schedule after it. Returns the outcome to store with the push. If the feed
+    /// cannot be read now, its row says when the schedule reads it again, so the push has nothing
+    /// to wait for.
     pub(crate) async fn poll_pushed_feed(
         &self,
         calendar: &str,
@@ -43,17 +44,33 @@ impl ReminderScheduler {
         deadline: Deadline,
     ) -> BookingOutcome {
         let now = self.dispatcher.clock.now();
-        let lock_polled_at = || self.feeds_polled_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock_polled_at().get(calendar).is_some_and(|at| *at > pushed_at) {
-            return BookingOutcome::FeedAlreadyPolled;
+        let lock_polls = || self.pushed_polls.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock_polls().get(calendar).copied().filter(|last| last.at > pushed_at);
+        match last {
+            Some(PushedPoll { is_deferred: false, .. }) => return BookingOutcome::FeedAlreadyPolled,
+            // Each push of a slow feed would hold up the bookings behind it.
+            Some(PushedPoll { is_deferred: true, .. }) => return BookingOutcome::FeedUnusable,
+            None => {}
         }
         let summary = self.poll_feeds(Some(calendar), deadline).await;
-        lock_polled_at().insert(calendar.to_owned(), now);
+        let is_deferred = summary.deferred > 0;
+        let is_left_due = !is_deferred || self.leave_feed_due(calendar).await;
+        if is_left_due {
+            lock_polls().insert(calendar.to_owned(), PushedPoll { at: now, is_deferred });
+        }
         match summary {
             PollSummary { unreadable: 0, failed: 0, deferred: 0, suspect: 0, reports, .. } => {
                 BookingOutcome::FeedPolled(reports)
             }
             _ => BookingOutcome::FeedUnusable,
         }
+    }
+    /// Lets the schedule read a feed at once. Returns whether it will.
+    async fn leave_feed_due(&self, calendar: &str) -> bool {
+        let saved = self.feed_store.leave_due(calendar).await.inspect_err(|error| {
+            let error = error_chain(error);
+            tracing::error!(calendar.name = calendar, "could not let feed {calendar} be read at once: {error}");
+        });
+        saved.is_ok()
     }
 }

@@ -91,6 +91,15 @@ pub use sweep_flow::SweepSummary;
 /// or a feed that hangs leaves more than this.
 const MIN_TIME_FOR_BOOKING: Duration = Duration::from_secs(15);
 
+/// What became of the last push of a feed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PushedPoll {
+    /// When the read of the feed began.
+    pub(crate) at: Timestamp,
+    /// Whether the feed was left to its schedule, for want of time.
+    pub(crate) is_deferred: bool,
+}
+
 /// The function's configuration and connections.
 pub struct ReminderScheduler {
     /// Sends messages.
@@ -113,8 +122,8 @@ pub struct ReminderScheduler {
     pub(crate) http: reqwest::Client,
     /// Replaces the origins of feed addresses in local runs and tests.
     pub(crate) feed_base_urls: BaseUrls,
-    /// When a push last made this process poll a feed, by calendar.
-    pub(crate) feeds_polled_at: Mutex<BTreeMap<String, Timestamp>>,
+    /// What this process last did about a push, by calendar.
+    pub(crate) pushed_polls: Mutex<BTreeMap<String, PushedPoll>>,
 }
 
 /// The event of an invocation.
@@ -214,15 +223,14 @@ impl ReminderScheduler {
         let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
         let heartbeats = HeartbeatMonitor::new(aws.dynamodb(), ledger_table.clone(), read_inbox_tables()?);
         let rows = WaitingLookups::new(aws.dynamodb(), ledger_table.clone());
-        let client = dispatcher.config.client.clone();
-        let lookups = LookupQueue::new(rows.clone(), LookupInbox::Bookings, &client);
+        let lookups = LookupQueue::new(rows.clone(), LookupInbox::Bookings, &dispatcher.config);
         let open_inbox = |table| Inbox::new(aws.dynamodb(), table, dispatcher.config.retention.inbox_days);
         let lookup_replays = LookupReplays {
             rows,
             stores: open_inbox(bootstrap::require_variable("STORE_INBOX_TABLE")?),
             bookings: open_inbox(bootstrap::require_variable("BOOKING_INBOX_TABLE")?),
             leads: open_inbox(bootstrap::require_variable("LEAD_INBOX_TABLE")?),
-            client,
+            config: dispatcher.config.clone(),
             clock: dispatcher.clock.clone(),
         };
         Ok(Self {
@@ -237,7 +245,7 @@ impl ReminderScheduler {
             feed_store,
             http,
             feed_base_urls,
-            feeds_polled_at: Mutex::default(),
+            pushed_polls: Mutex::default(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The replays of deliveries that wait for a lookup, of all inboxes.
 //!
-//! Flow: every minute [`LookupReplays::replay_due`] lists what waits and ends what is no longer
+//! Flow: every minute [`LookupReplays::replay_due`] reads what waits and ends what is no longer
 //! useful. Of each sender with something due it replays one delivery. If the lookup of that one
 //! succeeds, it replays the others of the sender at once. So what waited goes out within minutes
 //! after the sender works again, and a sender that still fails costs one lookup.
@@ -13,12 +13,14 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use tellonce_core::{
+    client_config::ClientConfig,
     clock::{Clock, Deadline},
     fault::{ClassifyFault, Fault, error_chain},
     inbox::{Inbox, InboxError},
+    telemetry::Gauge,
     waiting_lookup::{
-        LookupInbox, ReplayPlan, SenderReplays, UnansweredLookup, WAITING_CODE, WaitingLookup, WaitingLookupError,
-        WaitingLookups, plan_replays, report_ended_lookup,
+        LookupInbox, ReplayPlan, SenderReplays, UnansweredLookup, UnreadableRows, WAITING_CODE, WaitingLookup,
+        WaitingLookupError, WaitingLookups, report_ended_lookup,
     },
 };
 
@@ -32,12 +34,9 @@ const TIME_IN_PROGRESS: SignedDuration = SignedDuration::from_mins(5);
 /// The pauses between two looks at the delivery that is replayed first. Their sum covers a cold
 /// start and a lookup that takes its whole time.
 const LOOK_PAUSES_MS: [u64; 12] = [50, 100, 200, 400, 750, 1000, 1000, 1000, 1000, 1500, 1500, 1500];
-/// The most deliveries of one sender that are replayed in a minute: so many lookups, one after the
-/// other, leave the stream time for new deliveries.
-const MAX_REPLAYS_PER_SENDER: usize = 200;
-/// The most replays of one sender at the same time.
-const MAX_CONCURRENT_REPLAYS: usize = 8;
-/// With less time left than this, nothing more is replayed.
+/// The most replays of one sender at the same time, and the most lookups that end at the same time.
+const MAX_CONCURRENT: usize = 8;
+/// With less time left than this, nothing more is replayed or ended.
 const MIN_TIME: Duration = Duration::from_secs(5);
 
 /// The replays failed.
@@ -61,15 +60,23 @@ impl ClassifyFault for LookupReplayError {
 }
 
 /// What one minute did about waiting lookups.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ReplayedLookups {
     /// Deliveries that are processed again.
     pub(crate) replayed: usize,
     /// Deliveries whose lookup is no longer useful.
     pub(crate) ended: usize,
-    /// When the lookup that waits for longest failed first. `None` if none waited before this
-    /// minute.
-    pub(crate) oldest_waiting_since: Option<Timestamp>,
+    /// What waited before this minute for longer than usual.
+    pub(crate) waits: Vec<LookupWait>,
+}
+
+/// The longest wait of a sender, or that of rows that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LookupWait {
+    /// When the lookup failed first.
+    pub(crate) since: Timestamp,
+    /// Who waits, and why. For people.
+    pub(crate) reason: String,
 }
 
 /// Replays the deliveries of a client's inboxes.
@@ -78,7 +85,7 @@ pub(crate) struct LookupReplays {
     pub(crate) stores: Inbox,
     pub(crate) bookings: Inbox,
     pub(crate) leads: Inbox,
-    pub(crate) client: String,
+    pub(crate) config: ClientConfig,
     pub(crate) clock: Clock,
 }
 
@@ -86,17 +93,49 @@ impl LookupReplays {
     /// Replays what is due, all senders at the same time. A row that fails does not stop the
     /// others.
     pub(crate) async fn replay_due(&self, deadline: Deadline) -> Result<ReplayedLookups, LookupReplayError> {
-        let waiting = self.rows.list().await?;
-        let oldest_waiting_since = waiting.iter().map(|lookup| lookup.waiting_since).min();
-        let ReplayPlan { ended, senders } = plan_replays(waiting, self.clock.now());
-        let mut summary = ReplayedLookups { oldest_waiting_since, ..ReplayedLookups::default() };
-        for lookup in &ended {
-            let result = self.end_lookup(lookup).await;
-            summary.ended += usize::from(log_failure(lookup, result).unwrap_or(false));
+        let now = self.clock.now();
+        let mut plan = self.rows.plan_replays(now, deadline).await?;
+        let senders = plan.take_replays(now).into_iter().map(|sender| self.replay_sender(sender, deadline));
+        let ends = plan.ended.iter().map(async |lookup| {
+            let is_ended =
+                deadline.remaining() >= MIN_TIME && log_failure(lookup, self.end_lookup(lookup).await).unwrap_or(false);
+            usize::from(is_ended)
+        });
+        let ends = futures::stream::iter(ends).buffer_unordered(MAX_CONCURRENT);
+        let (replayed, ended, waits) = tokio::join!(
+            futures::future::join_all(senders),
+            ends.fold(0, async |sum, one| sum + one),
+            self.describe_waits(&plan, now)
+        );
+        Ok(ReplayedLookups { replayed: replayed.into_iter().sum(), ended, waits })
+    }
+
+    /// The longest wait of each sender, if it is longer than usual. None in quiet hours, when the
+    /// messages would wait in any case.
+    async fn describe_waits(&self, plan: &ReplayPlan, now: Timestamp) -> Vec<LookupWait> {
+        if let Some(UnreadableRows { count, subject, .. }) = &plan.unreadable {
+            tracing::error!("could not read {count} rows of waiting lookups, the first is {subject}");
         }
-        let senders = senders.into_iter().map(|sender| self.replay_sender(sender, deadline));
-        summary.replayed = futures::future::join_all(senders).await.into_iter().sum();
-        Ok(summary)
+        if self.config.quiet_hours_end(now).is_some() {
+            return Vec::new();
+        }
+        let is_unusual = |since: Timestamp| now.duration_since(since) >= Gauge::USUAL_WAIT;
+        let oldest = plan.oldest_of_senders().filter(|lookup| is_unusual(lookup.waiting_since));
+        let waits = oldest.map(async |lookup| {
+            let reason = match self.rows.read_reason(lookup).await {
+                Ok(reason) => reason.unwrap_or_else(|| "its row has no reason".to_owned()),
+                Err(error) => error_chain(&error),
+            };
+            let reason = format!("lookups of {}: {reason}", lookup.sender());
+            LookupWait { since: lookup.waiting_since, reason }
+        });
+        let mut waits = futures::future::join_all(waits).await;
+        let unreadable = plan.unreadable.iter().filter(|rows| is_unusual(rows.waiting_since));
+        waits.extend(unreadable.map(|UnreadableRows { count, subject, waiting_since }| LookupWait {
+            since: *waiting_since,
+            reason: format!("{count} rows of waiting lookups cannot be read, the first is {subject}"),
+        }));
+        waits
     }
 
     /// Replays the deliveries of one sender, and returns how many.
@@ -104,7 +143,8 @@ impl LookupReplays {
         let now = self.clock.now();
         let mut waiting = std::iter::once(first).chain(others);
         let replayed = loop {
-            let Some(lookup) = waiting.next().filter(|lookup| lookup.due_at <= now) else { return 0 };
+            let is_due = |lookup: &WaitingLookup| lookup.due_at <= now && deadline.remaining() >= MIN_TIME;
+            let Some(lookup) = waiting.next().filter(is_due) else { return 0 };
             match log_failure(&lookup, self.replay_lookup(&lookup).await) {
                 Some(Some(replayed)) => break replayed,
                 // It does not wait. The next one finds out whether the sender works.
@@ -112,7 +152,7 @@ impl LookupReplays {
                 None => return 0,
             }
         };
-        let others: Vec<WaitingLookup> = waiting.take(MAX_REPLAYS_PER_SENDER).collect();
+        let others: Vec<WaitingLookup> = waiting.collect();
         if others.is_empty() || log_failure(&replayed, self.lookup_succeeds(&replayed, deadline).await) != Some(true) {
             return 1;
         }
@@ -122,7 +162,7 @@ impl LookupReplays {
             }
             usize::from(matches!(log_failure(lookup, self.replay_lookup(lookup).await), Some(Some(_))))
         });
-        let replays = futures::stream::iter(replays).buffer_unordered(MAX_CONCURRENT_REPLAYS);
+        let replays = futures::stream::iter(replays).buffer_unordered(MAX_CONCURRENT);
         1 + replays.fold(0, async |sum, one| sum + one).await
     }
 
@@ -134,7 +174,7 @@ impl LookupReplays {
     async fn replay_lookup(&self, lookup: &WaitingLookup) -> Result<Option<WaitingLookup>, LookupReplayError> {
         let now = self.clock.now();
         if !self.inbox(lookup.inbox).replay_delivery(&lookup.delivery_id, Some(WAITING_CODE), now).await? {
-            if now.duration_since(lookup.due_at) > TIME_IN_PROGRESS {
+            if is_left_over(lookup, now) {
                 self.rows.settle_unchanged(lookup).await?;
             }
             return Ok(None);
@@ -168,9 +208,12 @@ impl LookupReplays {
         let ended = UnansweredLookup::ended("the sender's API could not be asked in time").into();
         let is_ended = self.inbox(*inbox).replace_outcome(delivery_id, WAITING_CODE, &ended, now).await?;
         if is_ended {
-            report_ended_lookup(&self.client, delivery_id, now);
+            report_ended_lookup(&self.config, delivery_id, lookup.waiting_since, now);
         }
-        self.rows.settle_unchanged(lookup).await?;
+        // A delivery in progress may be about to get the outcome that needs the row.
+        if is_ended || is_left_over(lookup, now) {
+            self.rows.settle_unchanged(lookup).await?;
+        }
         Ok(is_ended)
     }
 
@@ -181,6 +224,11 @@ impl LookupReplays {
             LookupInbox::Leads => &self.leads,
         }
     }
+}
+
+/// Whether no function can still process the delivery of a row.
+fn is_left_over(lookup: &WaitingLookup, now: Timestamp) -> bool {
+    now.duration_since(lookup.due_at) > TIME_IN_PROGRESS
 }
 
 /// Logs the failure of one delivery. The next minute tries again.

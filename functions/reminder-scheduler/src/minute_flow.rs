@@ -113,7 +113,7 @@ impl ReminderScheduler {
 
     /// Reports the deliveries that wait for a lookup, and those that were replayed.
     fn report_lookups(&self, lookups: &ReplayedLookups) {
-        let ReplayedLookups { replayed, ended, oldest_waiting_since } = lookups;
+        let ReplayedLookups { replayed, ended, waits } = lookups;
         if replayed + ended > 0 {
             tracing::info!(
                 lookups.replayed = replayed,
@@ -122,17 +122,11 @@ impl ReminderScheduler {
             );
         }
         let now = self.dispatcher.clock.now();
-        let Some(wait) = oldest_waiting_since.map(|since| now.duration_since(since)) else { return };
-        if wait >= Gauge::USUAL_WAIT {
-            let reasons = [("reasons", json!(["deliveries wait for a lookup"]))];
-            telemetry::write_gauge(
-                &self.dispatcher.config.client,
-                Gauge::OldestDueSeconds,
-                wait.as_secs(),
-                &reasons,
-                now,
-            );
-        }
+        let Some(since) = waits.iter().map(|wait| wait.since).min() else { return };
+        let seconds = now.duration_since(since).as_secs();
+        let reasons: Vec<&str> = waits.iter().map(|wait| wait.reason.as_str()).collect();
+        let client = &self.dispatcher.config.client;
+        telemetry::write_gauge(client, Gauge::OldestDueSeconds, seconds, &[("reasons", json!(reasons))], now);
     }
 
     /// Lists the queues of all lines, also of those that are no longer configured.

@@ -99,6 +99,13 @@ impl ClassifyFault for FeedFetchError {
     }
 }
 
+impl FeedFetchError {
+    /// Whether the host was too slow for the time of the fetch.
+    pub(super) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.is_timeout())
+    }
+}
+
 /// The response of a feed's host.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FeedResponse {

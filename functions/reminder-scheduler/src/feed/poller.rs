@@ -26,7 +26,7 @@ use tellonce_core::{
 
 use super::{
     diff::{FeedChange, FeedChanges, FeedOrigin, FeedVerdict, SuspectRead, compare_feed},
-    fetch::{CacheValidators, FeedAddress, FeedBody, FeedFetchError, FeedResponse, fetch_feed},
+    fetch::{CacheValidators, FETCH_TIMEOUT, FeedAddress, FeedBody, FeedFetchError, FeedResponse, fetch_feed},
     ics,
     occurrence::{FeedScope, KnownIds, ParsedFeed, TimeWindow},
     parse_error::{FeedParseError, UnparsedEvents},
@@ -435,7 +435,8 @@ impl FeedPoller<'_> {
         Ok(())
     }
 
-    /// Saves that a feed could not be fetched or parsed. Nothing else changes.
+    /// Saves that a feed could not be fetched or parsed. Nothing else changes. A host that is only
+    /// too slow for a push is not a failure.
     async fn record_unreadable(
         &self,
         source: FeedSource<'_>,
@@ -444,6 +445,13 @@ impl FeedPoller<'_> {
         now: Timestamp,
         summary: &mut PollSummary,
     ) -> Result<(), FeedStoreError> {
+        // The schedule gives the host more time.
+        if error.is_timeout() && self.fetch_time < FETCH_TIMEOUT {
+            let name = source.name;
+            tracing::info!(calendar.name = name, "left feed {name} to its schedule: its host is slow");
+            summary.deferred += 1;
+            return Ok(());
+        }
         let problem = error_chain(error);
         tracing::warn!(calendar.name = source.name, "could not read feed {}: {problem}", source.name);
         snapshot.polled_at = Some(now);
