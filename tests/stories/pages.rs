@@ -343,7 +343,7 @@ async fn a_lookup_credential_that_is_missing_or_refused_pages_once_and_is_named(
         world.stack.fakes().heal();
         world.stack.secrets().rotate("tellonce/story/forms/meta", META_TOKEN);
         watch.wait_for_end().await;
-        watch.assert_one_page("messages-waiting", PAGE_WITHIN).await;
+        watch.assert_one_page("messages-waiting", PAGE_WITHIN);
         assert_eq!(world.texts_on_phone(PHONE).len(), 1);
         assert_nothing_lost_or_repeated(&world);
     }
