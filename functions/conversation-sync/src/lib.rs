@@ -16,8 +16,8 @@
 //! - A CRM or target that fails delays its tasks and loses none.
 //!
 //! Time: an invocation has 120 s. A batch ends in time as [`tellonce_core::batch`] says. The clock
-//! reports for 20 s at most. Its checks begin no row after 30 s. A task is begun with at least 35 s left. The queues are
-//! given up 1 s before the deadline, so a table that hangs ends no process.
+//! reports for 20 s at most. Its checks begin no row after 30 s. A task is begun with at least 35 s
+//! left. The queues are given up 1 s before the deadline, so a table that hangs ends no process.
 //!
 //! The provider stays the source of truth: this function writes no owner and no assignment, and
 //! keeps of a conversation only what a notification needs.

@@ -4,8 +4,8 @@
 //! the longest wait of a line.
 //!
 //! Promises: an entry that cannot be read counts. The gauge of everything that waits is the one of
-//! the alarm, so one outage raises one alarm, whatever waits and on however many lines. Does **not**
-//! decide when a message is sent.
+//! the alarm, so one outage raises one alarm, whatever waits and on however many lines. Does
+//! **not** decide when a message is sent.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 

@@ -1,8 +1,8 @@
 //! How long the oldest task of the client's CRMs and of its targets has waited, once a minute.
 //!
 //! A queue that is paused, whose worker died, or whose destination was removed from the
-//! configuration counts like any other. A queue that cannot be read fails the minute. Then the minute
-//! leaves no receipt, and the alarm of late heartbeats is raised.
+//! configuration counts like any other. A queue that cannot be read fails the minute. Then the
+//! minute leaves no receipt, and the alarm of late heartbeats is raised.
 
 use std::collections::BTreeSet;
 
