@@ -10,8 +10,12 @@ use std::{
 use crate::sources::{code_without_tests, rust_files, workspace_root};
 
 /// The files that define codes besides `functions/*/src/*_outcome.rs`.
-const SHARED_CODES: [&str; 3] =
-    ["shared/src/wording/mod.rs", "shared/src/provider/message.rs", "shared/src/waiting_lookup.rs"];
+const SHARED_CODES: [&str; 4] = [
+    "shared/src/batch.rs",
+    "shared/src/wording/mod.rs",
+    "shared/src/provider/message.rs",
+    "shared/src/waiting_lookup.rs",
+];
 
 /// The names in the first column of the tables below a heading, each in backticks. The tables of
 /// smaller headings below it do not count.
@@ -36,6 +40,8 @@ fn the_operations_page_lists_every_code_of_an_outcome() {
         for body in code.split("fn code(").skip(1).map(|body| body.split("\n    }\n").next().unwrap()) {
             codes.extend(body.split('"').skip(1).step_by(2).map(str::to_owned));
         }
+        let constants = code.lines().filter_map(|line| line.split_once("_CODE: &str = \"")?.1.split('"').next());
+        codes.extend(constants.map(str::to_owned));
     }
     assert!(codes.len() > 40, "{codes:?}");
     assert_eq!(codes, listed_names("docs/operations.md", "Outcomes"));

@@ -28,8 +28,8 @@ pub(crate) async fn load_sent_rows(
     }
 }
 
-/// The same, or nothing if only a newer version of tellonce can read it: an alert that depends on no
-/// history must not wait for that version.
+/// The same, or nothing if only a newer version of tellonce can read it: an alert that depends on
+/// no history must not wait for that version.
 pub(crate) async fn load_known_rows(
     ledger: &Ledger,
     phone: Option<&Phone>,
