@@ -138,7 +138,8 @@ async fn heartbeats_cost_ten_writes_in_seven_minutes() {
     let woken = invocations(&world) - before - 14;
     assert_eq!(woken, 4, "one for each inbox, besides the minutes");
     let writes = puts.iter().map(|usage| usage.units).sum::<f64>() + sent.units + receipts.units;
-    // The feeds have one receipt, every five minutes. Each minute has one query of half a read unit.
+    // The feeds have one receipt, every five minutes. Each minute has one query of half a read
+    // unit.
     let feeds = 1.0;
     let (rounds, polls) = (MONTHLY_TICKS / 7.0, MONTHLY_TICKS / 5.0);
     let requests = (rounds * writes + polls * feeds) * WRITE_UNITS + MONTHLY_TICKS * 0.5 * READ_UNITS;

@@ -190,9 +190,9 @@ fn a_form_with_a_cut_letter_keeps_its_other_fields() {
     assert_eq!(parse("multipart/form-data; boundary=b", &parts.concat()), (Some("נועה".to_owned()), false));
 }
 
-/// The processor time of this thread, which other work on the machine does not lengthen. Source: the
-/// Linux kernel's documentation, "Scheduler Statistics": nanoseconds on the processor come first. On
-/// other systems it is the time since the first call.
+/// The processor time of this thread, which other work on the machine does not lengthen. Source:
+/// the Linux kernel's documentation, "Scheduler Statistics": nanoseconds on the processor come
+/// first. On other systems it is the time since the first call.
 fn processor_time() -> std::time::Duration {
     static FIRST_CALL: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
     let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();

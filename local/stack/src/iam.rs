@@ -91,8 +91,8 @@ fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
     let for_all = operator.strip_prefix("ForAllValues:");
     let operator = for_all.unwrap_or(operator);
     let if_exists = operator.strip_suffix("IfExists");
-    // Only `StringLike` knows wildcards. Source: AWS Identity and Access Management User Guide, "IAM
-    // JSON policy elements: Condition operators".
+    // Only `StringLike` knows wildcards. Source: AWS Identity and Access Management User Guide,
+    // "IAM JSON policy elements: Condition operators".
     let equals: fn(&str, &str) -> bool = match if_exists.unwrap_or(operator) {
         "StringEquals" => |value, text| value == text,
         "StringLike" => matches_pattern,

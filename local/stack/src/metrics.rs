@@ -2,7 +2,8 @@
 //! knows of AWS's own metrics.
 //!
 //! Functions print log lines in the embedded metric format. Each value counts at the line's own
-//! time (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
+//! time
+//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 //! Of AWS's metrics the local stack has [`LOCAL_AWS_METRICS`].
 
 use std::{

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_signature_matches_the_one_openssl_computes() {
-        // printf 'msg_1.1795082400.{"type":"conversation.message"}' | openssl dgst -sha256 -hmac standard-webhooks-test-secret-01 -binary | base64
+        // printf 'msg_1.1795082400.{"type":"conversation.message"}' | openssl dgst -sha256 -hmac
+        // standard-webhooks-test-secret-01 -binary | base64
         let signature = build_signatures(
             &Secret::new(SIGNING_SECRET),
             "msg_1",

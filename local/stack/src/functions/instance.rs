@@ -124,8 +124,8 @@ impl FunctionInstance {
         result
     }
 
-    /// Runs one invocation to its end. After a crash or a timeout the instance is dead. All that the
-    /// process printed before its response is then in the log.
+    /// Runs one invocation to its end. After a crash or a timeout the instance is dead. All that
+    /// the process printed before its response is then in the log.
     pub(super) async fn invoke(&self, work: PendingInvocation, timeout: Duration) -> Result<Bytes, InvokeError> {
         let response =
             self.api.send_invocation(work).await.map_err(|_| InvokeError::Crashed("it had ended".to_owned()))?;
@@ -218,15 +218,15 @@ async fn watch_process(
 /// The standard output of a process, which a thread reads into the log.
 ///
 /// A process prints before it responds, so its lines are in the pipe when the stack gets the
-/// response. The stack then writes [`MARK`] into the same pipe: when the thread has read the mark, it
-/// has read the lines.
+/// response. The stack then writes [`MARK`] into the same pipe: when the thread has read the mark,
+/// it has read the lines.
 #[derive(Debug)]
 struct ProcessOutput {
     stack_end: Mutex<StackEnd>,
 }
 
-/// The stack's own writing end of the pipe. Who waits for a mark is sent to the thread before the mark
-/// is written.
+/// The stack's own writing end of the pipe. Who waits for a mark is sent to the thread before the
+/// mark is written.
 #[derive(Debug)]
 struct StackEnd {
     writer: PipeWriter,

@@ -19,7 +19,8 @@ pub(super) static FACTS: TargetFacts = TargetFacts {
     label: "e-mail",
     settings: &[KindSetting::required("from", SettingRule::Any), KindSetting::required("to", SettingRule::Any)],
     secret: None,
-    // One a second in the sandbox of SES (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>).
+    // One a second in the sandbox of SES
+    // (<https://docs.aws.amazon.com/ses/latest/dg/manage-sending-quotas.html>).
     requests_per_minute: 60,
     from_table: |table| Some(TargetKind::Email(EmailTarget { from: table.from?, to: table.to? })),
 };
