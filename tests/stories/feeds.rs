@@ -335,7 +335,7 @@ async fn a_slow_feed_that_is_pushed_often_is_read_by_its_schedule() {
     let put = |number: u32| {
         let start = start + SignedDuration::from_mins(15 * i64::from(number));
         let event = FakeFeedEvent {
-            sequence: number.into(),
+            sequence: number,
             changed_at: world.now(),
             ..diary_event(&world, "one", start, "054-555-0199")
         };

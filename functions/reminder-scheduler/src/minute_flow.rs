@@ -84,14 +84,26 @@ impl ReminderScheduler {
         let sweep = SweepFlow { dispatcher: &self.dispatcher };
         let (summary, replayed) = tokio::join!(
             sweep.sweep_all_lines(&invocation, queues),
-            run_part(sweep_end, self.replay_lookups(sweep_end))
+            run_part(sweep_end, Box::pin(self.replay_lookups(sweep_end)))
         );
         failed.collect("replay waiting lookups", replayed);
         // Most minutes find nothing that waits, and need no second query.
         let queues = if has_waits { self.list_queues(report_end, &mut failed).await } else { Vec::new() };
         let (waits, problems) = tokio::join!(
-            run_part(report_end, async { Ok::<_, Panicked>(self.report_waits(&queues).await) }),
-            run_part(report_end, async { Ok::<_, Panicked>(self.report_problems().await) })
+            run_part(
+                report_end,
+                Box::pin(async {
+                    self.report_waits(&queues).await;
+                    Ok::<_, Panicked>(())
+                })
+            ),
+            run_part(
+                report_end,
+                Box::pin(async {
+                    self.report_problems().await;
+                    Ok::<_, Panicked>(())
+                })
+            )
         );
         failed.collect("report what waits", waits);
         failed.collect("report open problems", problems);
@@ -100,7 +112,8 @@ impl ReminderScheduler {
         }
         // A failure is logged: without the gauge the alarm is raised.
         let now = self.dispatcher.clock.now();
-        let heartbeats = run_part(deadline, self.heartbeats.check_heartbeats(&self.dispatcher.config, now)).await;
+        let heartbeats =
+            run_part(deadline, Box::pin(self.heartbeats.check_heartbeats(&self.dispatcher.config, now))).await;
         failed.collect("check the heartbeats", heartbeats);
         Ok(summary)
     }
@@ -133,11 +146,11 @@ impl ReminderScheduler {
     async fn list_queues(&self, deadline: Deadline, failed: &mut FailedParts) -> Vec<LineQueue> {
         let ledger = &self.dispatcher.ledger;
         let configured = || self.dispatcher.config.lines.keys().cloned().collect();
-        let lines = run_part(deadline, ledger.remember_queues(QueueKind::Lines, configured())).await;
+        let lines = run_part(deadline, Box::pin(ledger.remember_queues(QueueKind::Lines, configured()))).await;
         let lines = failed.collect("read which lines there were", lines).unwrap_or_else(configured);
         let now = self.dispatcher.clock.now();
         let lists = lines.into_iter().map(|line| async move {
-            let items = run_part(deadline, ledger.list_queue(&line, now)).await;
+            let items = run_part(deadline, Box::pin(ledger.list_queue(&line, now))).await;
             (line, items)
         });
         let listed = join_all(lists).await.into_iter().filter_map(|(line, items)| {
