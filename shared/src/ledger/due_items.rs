@@ -155,7 +155,7 @@ mod tests {
     fn a_header_that_cannot_be_read_stays_in_the_list_with_its_error() {
         for (document, text, fault) in [
             ("{", "the ledger row appointment:88:state has no usable `appointment`", Fault::Permanent),
-            ("{}", "the ledger row appointment:88:state has a `appointment` of a newer version", Fault::Transient),
+            ("{}", "the ledger row appointment:88:state has a `appointment` of a newer version", Fault::NewerVersion),
         ] {
             let mut header = ItemWriter::default();
             header.text("subject", "appointment:88");
