@@ -24,7 +24,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace", "x-amazon-apigateway-any-method"}
 
-# Runs in the environment of SAM. Before a translation, `sam package` replaces local paths by S3 URIs.
+# Runs in the environment of SAM. Before a translation, `sam package` replaces local paths by S3
+# URIs.
 TRANSLATE = """
 import json, sys
 from samtranslator.translator.transform import transform

@@ -6,8 +6,8 @@
 TELLONCE_TOOLS="${TELLONCE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tellonce-tools}"
 export TELLONCE_TOOLS SAM_CLI_TELEMETRY=0
 
-# sam needs a region even for commands that send no request. It is not exported: it would replace the
-# region of a profile in later commands of this shell. sam does not read AWS_REGION.
+# sam needs a region even for commands that send no request. It is not exported: it would replace
+# the region of a profile in later commands of this shell. sam does not read AWS_REGION.
 sam() {
   case "${1:-}" in
     validate | build) AWS_DEFAULT_REGION="${AWS_DEFAULT_REGION:-${AWS_REGION:-eu-central-1}}" command sam "$@" ;;

@@ -184,8 +184,8 @@ impl ItemWriter {
     }
 }
 
-/// The attributes of an item that this version of tellonce does not know. Whoever writes the whole
-/// item again adds them. `Debug` shows their names only.
+/// The attributes of an item that this version of tellonce does not know. A writer of the whole
+/// item adds them again. `Debug` shows their names only.
 #[derive(Clone, Default, PartialEq)]
 pub struct UnknownAttributes(Item);
 
@@ -243,8 +243,8 @@ impl fmt::Debug for UnknownAttributes {
 }
 
 /// The JSON text of a document that replaces another one. `before` is the text that was read, and
-/// what this version read from it: members that this version does not know stay. So do those of
-/// list elements that are the same as before.
+/// what this version read from it: members that this version does not know stay. Members of list
+/// elements that are the same as before stay too.
 pub fn replace_document<T: Serialize>(after: &T, before: Option<(&str, &T)>) -> serde_json::Result<String> {
     let Some((text, known)) = before else { return serde_json::to_string(after) };
     // Usually this version wrote the text.

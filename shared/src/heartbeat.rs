@@ -201,9 +201,9 @@ impl HeartbeatReceipts {
         }
     }
 
-    /// Records that a schedule did its work, once in seven minutes in each process, the feed
-    /// schedule once in five. A failure is
-    /// logged: the run itself succeeded, and the next one records again.
+    /// Records that a schedule did its work, in each process at most once in seven minutes, or in
+    /// five for the feed schedule. A failure is logged: the run itself succeeded, and the next one
+    /// records again.
     pub async fn record_run(&self, now: Timestamp) {
         let lock_last_run = || self.last_run.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_due(*lock_last_run(), self.path.min_interval(), now) {

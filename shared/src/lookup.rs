@@ -4,7 +4,7 @@
 //! says what a status other than 200 means where HTTP alone defines it. Each function knows what to
 //! request from its own senders, and what the response means.
 //!
-//! Main types: [`SenderApiError`] is why a lookup failed; [`LookupTrouble`] is what of that may
+//! Main types: [`SenderApiError`] is why a lookup failed; [`LookupTrouble`] is a failure that may
 //! pass.
 //!
 //! Promises: an error holds only the codes of a response, and neither the address nor the
@@ -59,7 +59,7 @@ impl fmt::Display for ResponseCodes {
     }
 }
 
-/// What keeps a lookup from succeeding now, and may pass.
+/// Trouble that keeps a lookup from succeeding now, and may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupTrouble {
     /// There was no response in time, or no connection.

@@ -6,7 +6,7 @@
 //! Main types: [`WaitingLookup`] is a delivery that waits; [`LookupQueue`] is what a function does
 //! with its own deliveries; [`WaitingLookups`] are the rows of all inboxes, for the sweep.
 //!
-//! Flow: if a lookup fails for somebody else's trouble, [`LookupQueue::wait`] writes a row
+//! Flow: if a lookup fails for a reason outside of tellonce, [`LookupQueue::wait`] writes a row
 //! (`lookup:{inbox}:{delivery}` / `state`), and the function gives the delivery the outcome
 //! `waiting-for-lookup`. Every minute the sweep reads the rows into a [`ReplayPlan`], and replays
 //! what the plan selects. A replay removes the outcome, so that the inbox's stream wakes the
@@ -176,12 +176,12 @@ fn build_subject(inbox: LookupInbox, delivery_id: &str) -> String {
 pub struct UnansweredLookup {
     /// Why not.
     pub reason: String,
-    /// Until when it is tried again; `None` if it is no longer useful.
+    /// Until when it is tried again; `None` if it has become useless.
     pub waits_until: Option<Timestamp>,
 }
 
 impl UnansweredLookup {
-    /// A lookup that is not tried again, because its facts are no longer useful.
+    /// A lookup that is not tried again, because its facts have become useless.
     pub fn ended(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), waits_until: None }
     }
@@ -199,7 +199,7 @@ impl std::fmt::Display for UnansweredLookup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.waits_until {
             Some(until) => write!(f, "{}; the lookup is tried again until {until:.0}", self.reason),
-            None => write!(f, "{}; the lookup is no longer useful", self.reason),
+            None => write!(f, "{}; the lookup has become useless", self.reason),
         }
     }
 }
@@ -227,7 +227,7 @@ fn requested_pause(trouble: LookupTrouble) -> SignedDuration {
 /// API works again: a hundred would hold up the stream, one timeout after the other.
 #[derive(Debug, Default)]
 pub struct ReplayPlan {
-    /// No longer useful.
+    /// Useless by now.
     pub ended: Vec<WaitingLookup>,
     /// Rows that this version cannot read, and does not replay.
     pub unreadable: Option<UnreadableRows>,
@@ -490,8 +490,8 @@ impl LookupQueue {
         }
     }
 
-    /// Lets a delivery wait whose lookup failed, or ends it if the lookup is no longer useful.
-    /// Returns the outcome to store with it.
+    /// Lets a delivery wait whose lookup failed, or ends a lookup that has become useless. Returns
+    /// the outcome to store with it.
     pub async fn wait(
         &self,
         delivery: &InboxItem,
@@ -531,7 +531,7 @@ impl LookupQueue {
     }
 
     /// Settles the row of a delivery that needs no further lookup: its lookup succeeded or failed
-    /// for good, or its sender is no longer configured. Only a replayed delivery has a row.
+    /// for good, or its sender was removed from `client.toml`. Only a replayed delivery has a row.
     pub async fn settle(&self, delivery: &InboxItem) -> Result<(), WaitingLookupError> {
         if delivery.replayed_at.is_none() { Ok(()) } else { self.rows.settle(self.inbox, &delivery.id).await }
     }
@@ -565,7 +565,7 @@ pub fn report_ended_lookup(config: &ClientConfig, delivery_id: &str, waiting_sin
     if !has_paged(config, waiting_since, now) {
         telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, now);
     }
-    tracing::error!(delivery.id = delivery_id, "ended the lookup of delivery {delivery_id}: it is no longer useful");
+    tracing::error!(delivery.id = delivery_id, "ended the lookup of delivery {delivery_id}: it has become useless");
 }
 
 /// Whether the gauge of what waits has alerted the operator of a lookup that has waited until now.

@@ -196,7 +196,7 @@ async fn a_parcel_scan_is_sent_to_the_phone_in_the_ledger_without_a_lookup() {
     assert_eq!(shop.request_count.load(SeqCst), 0);
 }
 
-/// No stream record failed for somebody else's trouble.
+/// No stream record failed for the trouble of a sender's API.
 fn assert_never_retried(world: &World) {
     assert!(world.stack.failures().is_empty());
     for function in ["order-notifier", "lead-first-touch", "reminder-scheduler"] {

@@ -65,8 +65,8 @@ impl ClassifyFault for LeadError {
 }
 
 impl LeadError {
-    /// What of a lookup may pass. `None` if it is final, or if tellonce's own tables or secrets
-    /// failed: then Lambda repeats the delivery.
+    /// The trouble of a lookup, if it may pass. `None` if the failure is final, or if tellonce's
+    /// own tables or secrets failed: then Lambda repeats the delivery.
     fn lookup_trouble(&self) -> Option<LookupTrouble> {
         match self {
             Self::Lookup(error) => error.trouble(),

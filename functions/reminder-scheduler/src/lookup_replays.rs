@@ -1,9 +1,9 @@
 //! The replays of deliveries that wait for a lookup, of all inboxes.
 //!
-//! Flow: every minute [`LookupReplays::replay_due`] reads what waits and ends what is no longer
-//! useful. Of each sender with something due it replays one delivery. If the lookup of that one
-//! succeeds, it replays the others of the sender at once. So what waited goes out within minutes
-//! after the sender works again, and a sender that still fails costs one lookup.
+//! Flow: every minute [`LookupReplays::replay_due`] reads what waits and ends the lookups that have
+//! become useless. It replays one delivery of each sender with something due. If the lookup of that
+//! one succeeds, it replays the others of the sender at once. So what waited goes out within
+//! minutes after the sender works again, and a sender that still fails costs one lookup.
 //!
 //! Promises: a delivery is replayed only if its outcome still says that it waits, so two sweeps at
 //! once replay it once. Reads no delivery: the role may only update.
@@ -64,7 +64,7 @@ impl ClassifyFault for LookupReplayError {
 pub(crate) struct ReplayedLookups {
     /// Deliveries that are processed again.
     pub(crate) replayed: usize,
-    /// Deliveries whose lookup is no longer useful.
+    /// Deliveries whose lookup has become useless.
     pub(crate) ended: usize,
     /// What waited before this minute for longer than usual.
     pub(crate) waits: Vec<LookupWait>,
@@ -200,8 +200,8 @@ impl LookupReplays {
         Ok(false)
     }
 
-    /// Ends a lookup that is no longer useful. The outcome comes first, so that a delivery without
-    /// a row does not wait. Returns whether the delivery waited.
+    /// Ends a lookup that has become useless. The outcome comes first, so that a delivery without a
+    /// row does not wait. Returns whether the delivery waited.
     async fn end_lookup(&self, lookup: &WaitingLookup) -> Result<bool, LookupReplayError> {
         let WaitingLookup { inbox, delivery_id, .. } = lookup;
         let now = self.clock.now();

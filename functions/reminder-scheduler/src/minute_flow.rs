@@ -4,9 +4,9 @@
 //! The report comes after the sweep, which ends in time. So after an outage of the sweep itself,
 //! which raised the alarm of late heartbeats, what goes out at once raises no further alarm.
 //!
-//! Promises: a part that fails, panics or takes too long stops no other part. After such a minute
-//! there is no heartbeat, so minutes that keep failing raise the alarm of late heartbeats, and no
-//! other.
+//! Promises: a part that fails, panics or takes too long stops no other part. Such a minute does
+//! not check the heartbeats, so minutes that keep failing raise the alarm of late heartbeats, and
+//! no other.
 
 use std::time::Duration;
 
@@ -142,7 +142,7 @@ impl ReminderScheduler {
         telemetry::write_gauge(client, Gauge::OldestDueSeconds, seconds, &[("reasons", json!(reasons))], now);
     }
 
-    /// Lists the queues of all lines, also of those that are no longer configured.
+    /// Lists the queues of all lines, also of those that were removed from `client.toml`.
     async fn list_queues(&self, deadline: Deadline, failed: &mut FailedParts) -> Vec<LineQueue> {
         let ledger = &self.dispatcher.ledger;
         let configured = || self.dispatcher.config.lines.keys().cloned().collect();

@@ -108,7 +108,7 @@ impl LineSweep {
 
 /// The queue of a line.
 pub(crate) struct LineQueue {
-    /// The line. It may be no longer configured.
+    /// The line, also one that was removed from `client.toml`.
     pub(crate) line: String,
     /// What is due or waits.
     pub(crate) items: Vec<DueItem>,
@@ -150,7 +150,7 @@ impl SweepFlow<'_> {
     async fn sweep_line(&self, invocation: &Invocation, line: &str, queue: Vec<DueItem>) -> SweepSummary {
         let now = self.dispatcher.clock.now();
         let mut sweep = LineSweep::default();
-        // Over a line that is no longer configured nothing is sent. Its useless messages expire,
+        // A line that was removed from `client.toml` sends nothing. Its useless messages expire,
         // and its appointments move to the line of their calendar.
         let is_configured = self.dispatcher.config.lines.contains_key(line);
         let needs_no_line = |item: &DueItem| item.useful_until <= now || item.kind != DueKind::Message;

@@ -44,7 +44,7 @@ pub(crate) enum WaitKind {
     LongUnknown,
     /// A message or an appointment that is due and was not processed yet.
     Due,
-    /// A message whose line is no longer configured.
+    /// A message whose line was removed from `client.toml`.
     RemovedLine,
     /// An appointment that cannot be read, and why.
     Unreadable(String),

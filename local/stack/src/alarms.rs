@@ -11,8 +11,8 @@
 //!   It does not document the length of the range. Its examples read five data points for three.
 //! - An alarm notifies only when its state changes.
 //!
-//! Differences from AWS: metrics arrive without delay, there is no state `INSUFFICIENT_DATA`, and
-//! an alarm begins as `OK`.
+//! Differences from AWS: metrics arrive without delay, the state `INSUFFICIENT_DATA` does not
+//! exist, and an alarm begins as `OK`.
 
 use crate::{
     metrics::{LOCAL_AWS_METRICS, MetricLog},

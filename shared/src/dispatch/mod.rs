@@ -142,7 +142,7 @@ impl Dispatcher {
         slots: &mut SendSlots,
         row: LedgerRow,
     ) -> Result<DispatchResult, DispatchError> {
-        // A useless message expires, even if its line is no longer configured.
+        // A useless message expires, even if its line was removed from `client.toml`.
         if row.useful_until > self.clock.now() {
             self.line_tools().find_line(&row.line, &row.key)?;
         }

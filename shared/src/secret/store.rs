@@ -234,7 +234,8 @@ impl SecretStore {
                     known.tried_at = now;
                 }
             }
-            // Somebody deleted or closed the secret, so its older value is no longer accepted.
+            // The secret was deleted, or the function's role may not read it any more. Its older
+            // value ends too.
             Err(_) => {
                 cache.remove(&location.secret);
             }

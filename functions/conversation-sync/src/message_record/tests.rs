@@ -96,7 +96,7 @@ struct RecordModel {
     row: LedgerRow,
     record: MessageRecord,
     same_id: bool,
-    /// Whether the line names the customer by a private id whose number nobody knows.
+    /// Whether the line names the customer by a private id whose number is unknown.
     is_private: bool,
 }
 

@@ -225,8 +225,8 @@ struct ProcessOutput {
     stack_end: Mutex<StackEnd>,
 }
 
-/// The stack's own writing end of the pipe. Who waits for a mark is sent to the thread before the
-/// mark is written.
+/// The stack's own writing end of the pipe. The thread gets the channel of the waiting caller
+/// before the mark is written.
 #[derive(Debug)]
 struct StackEnd {
     writer: PipeWriter,

@@ -40,7 +40,7 @@ pub struct StackOptions {
     /// Processes per function.
     pub max_instances: usize,
     /// Real time that a function gets beyond its timeout before its process is killed. The deadline
-    /// that it is told stays. For a function that ends by itself, on a machine under load.
+    /// in its event stays the same. For a function that ends by itself, on a machine under load.
     pub spare_time: Duration,
     /// Pauses between retries of a stream batch.
     pub backoff: RetryBackoff,
