@@ -239,11 +239,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        bootstrap::{AwsClients, build_http_client},
-        fault::Panicked,
-        heartbeat::HeartbeatPath,
-    };
+    use crate::{bootstrap::tests::start_fake_aws, fault::Panicked, heartbeat::HeartbeatPath};
 
     #[test]
     fn failures_are_serialized_as_lambda_expects_them() {
@@ -265,15 +261,7 @@ mod tests {
 
     /// A fake database, the inbox in it, and its receipts.
     async fn start_database() -> (FakeApi, Inbox, HeartbeatReceipts) {
-        let fake_api = FakeApi::start().await.unwrap();
-        let url = fake_api.base_url().unwrap();
-        let read = |name: &'static str| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
-            "AWS_ENDPOINT_URL" => Some(url.clone()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
-            _ => None,
-        };
-        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let (fake_api, aws) = start_fake_aws().await;
         let receipts = HeartbeatReceipts::new(aws.dynamodb(), "Ledger".to_owned(), HeartbeatPath::StoreInbox);
         (fake_api, Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30), receipts)
     }
@@ -323,11 +311,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_that_hangs_returns_its_records_before_the_time_is_up() {
         // No request is made: all records hang before one.
-        let read = |name: &'static str| Some(name.to_owned());
-        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
-        let inbox = Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30);
-        let receipts = HeartbeatReceipts::new(aws.dynamodb(), "Ledger".to_owned(), HeartbeatPath::StoreInbox);
-        let clock = Clock::from_environment();
+        let ((_fake_api, inbox, receipts), clock) = (start_database().await, Clock::from_environment());
         let begun = Instant::now();
         let call = crate::bootstrap::AwsTimeouts::default().operation;
         let deadline = Deadline::from_now(call + RESPONSE_TIME + Duration::from_millis(200));

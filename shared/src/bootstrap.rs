@@ -405,11 +405,18 @@ where
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use aws_sdk_dynamodb::error::SdkError;
     use loopback::{FakeApi, http_response};
 
     use super::*;
+
+    /// A fake of AWS, and clients that call it.
+    pub(crate) async fn start_fake_aws() -> (FakeApi, AwsClients) {
+        let fake_api = FakeApi::start().await.unwrap();
+        let aws = aws_with_endpoint("AWS_ENDPOINT_URL", &fake_api.base_url().unwrap());
+        (fake_api, aws)
+    }
 
     fn aws_with_endpoint(endpoint: &'static str, url: &str) -> AwsClients {
         let read = |name: &'static str| match name {
@@ -451,9 +458,9 @@ mod tests {
     #[tokio::test]
     async fn a_table_that_hangs_is_an_error_when_the_time_of_the_function_is_up() {
         // Connections are accepted by the system, and nothing answers.
-        let fake_api = FakeApi::start().await.unwrap();
+        let (_fake_api, aws) = start_fake_aws().await;
         let timeouts = AwsTimeouts { attempt: Duration::from_millis(50), operation: Duration::from_millis(120) };
-        let aws = aws_with_endpoint("AWS_ENDPOINT_URL", &fake_api.base_url().unwrap()).with_timeouts(timeouts);
+        let aws = aws.with_timeouts(timeouts);
         let begun = std::time::Instant::now();
         let error = aws.dynamodb().list_tables().send().await.unwrap_err();
         assert!(matches!(error, aws_sdk_dynamodb::error::SdkError::TimeoutError(_)), "{error:?}");
@@ -462,8 +469,7 @@ mod tests {
 
     #[tokio::test]
     async fn emails_and_sns_messages_are_tried_once() {
-        let fake_api = FakeApi::start().await.unwrap();
-        let aws = aws_with_endpoint("AWS_ENDPOINT_URL", &fake_api.base_url().unwrap());
+        let (fake_api, aws) = start_fake_aws().await;
         let trouble = http_response("503 Service Unavailable", "{}");
         // The fake replies once, so a second try would time out.
         let (_, answer) = tokio::join!(fake_api.reply_once(&trouble), aws.ses().get_account().send());

@@ -68,18 +68,10 @@ mod tests {
     use loopback::{FakeApi, http_response};
     use serde_json::{Value, json};
 
-    use crate::bootstrap::{AwsClients, build_http_client};
+    use crate::bootstrap::tests::start_fake_aws;
 
     async fn fake_table() -> (FakeApi, Client) {
-        let fake_api = FakeApi::start().await.unwrap();
-        let url = fake_api.base_url().unwrap();
-        let read = |name: &'static str| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
-            "AWS_ENDPOINT_URL" => Some(url.clone()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
-            _ => None,
-        };
-        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let (fake_api, aws) = start_fake_aws().await;
         (fake_api, aws.dynamodb())
     }
 

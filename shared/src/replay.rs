@@ -162,11 +162,11 @@ pub async fn replay_deliveries(
 
 #[cfg(test)]
 mod tests {
-    use loopback::{FakeApi, http_response};
+    use loopback::http_response;
     use serde_json::json;
 
     use super::*;
-    use crate::bootstrap::{AwsClients, build_http_client};
+    use crate::bootstrap::tests::start_fake_aws;
 
     fn parse(replay: &str) -> ReplayCommand {
         serde_json::from_str::<ReplayPayload>(&format!("{{\"replay\": {replay}}}")).unwrap().replay
@@ -190,15 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_replay_ends_within_a_page_and_says_where_it_goes_on() {
-        let fake_api = FakeApi::start().await.unwrap();
-        let url = fake_api.base_url().unwrap();
-        let read = |name: &'static str| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
-            "AWS_ENDPOINT_URL" => Some(url.clone()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
-            _ => None,
-        };
-        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let (fake_api, aws) = start_fake_aws().await;
         let inbox = Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30);
         let reply = |body: &serde_json::Value| {
             http_response("200 OK\r\ncontent-type: application/x-amz-json-1.0", &body.to_string())

@@ -189,7 +189,7 @@ impl UnansweredLookup {
     /// The stable code.
     pub const fn code(&self) -> &'static str {
         match self.waits_until {
-            Some(_) => "waiting-for-lookup",
+            Some(_) => WAITING_CODE,
             None => "lookup-failed",
         }
     }
@@ -468,15 +468,14 @@ async fn send_if_current(update: UpdateItemFluentBuilder) -> Result<bool, Waitin
 pub struct LookupQueue {
     rows: WaitingLookups,
     inbox: LookupInbox,
-    config: ClientConfig,
     /// Until when this process calls no API of a sender, by the sender's name.
     paused_until: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl LookupQueue {
     /// The queue of an inbox.
-    pub fn new(rows: WaitingLookups, inbox: LookupInbox, config: &ClientConfig) -> Self {
-        Self { rows, inbox, config: config.clone(), paused_until: Mutex::default() }
+    pub fn new(rows: WaitingLookups, inbox: LookupInbox) -> Self {
+        Self { rows, inbox, paused_until: Mutex::default() }
     }
 
     /// Why a lookup must not be made in this invocation, if so: its sender did not respond a moment
@@ -494,6 +493,7 @@ impl LookupQueue {
     /// the outcome to store with it.
     pub async fn wait(
         &self,
+        config: &ClientConfig,
         delivery: &InboxItem,
         trouble: LookupTrouble,
         reason: String,
@@ -511,7 +511,7 @@ impl LookupQueue {
             let waiting_since = waiting.map_or(now, |waiting| waiting.waiting_since);
             let Some(due_at) = next_try_at(tries, trouble, useful_until, now) else {
                 self.rows.settle(self.inbox, &delivery.id).await?;
-                report_ended_lookup(&self.config, &delivery.id, waiting_since, now);
+                report_ended_lookup(config, &delivery.id, waiting_since, now);
                 return Ok(UnansweredLookup::ended(reason));
             };
             let row = WaitingLookup {
@@ -577,14 +577,11 @@ fn has_paged(config: &ClientConfig, waiting_since: Timestamp, now: Timestamp) ->
 
 #[cfg(test)]
 mod tests {
-    use loopback::{FakeApi, http_response};
+    use loopback::http_response;
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        attributes::ItemWriter,
-        bootstrap::{AwsClients, build_http_client},
-    };
+    use crate::{attributes::ItemWriter, bootstrap::tests::start_fake_aws};
 
     fn at_minute(minute: i64) -> Timestamp {
         "2026-11-29T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_mins(minute)
@@ -679,15 +676,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sender_with_thousands_of_deliveries_hides_no_other_sender() {
-        let fake_api = FakeApi::start().await.unwrap();
-        let url = fake_api.base_url().unwrap();
-        let read = |name: &'static str| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
-            "AWS_ENDPOINT_URL" => Some(url.clone()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
-            _ => None,
-        };
-        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let (fake_api, aws) = start_fake_aws().await;
         let rows = WaitingLookups::new(aws.dynamodb(), "Ledger".to_owned());
         let json = |delivery_id: &str, due: i64| {
             let number = |minute| json!({"N": at_minute(minute).as_millisecond().to_string()});
@@ -768,7 +757,7 @@ mod tests {
                 .behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
                 .build(),
         );
-        let queue = LookupQueue::new(WaitingLookups::new(db, "Ledger".to_owned()), LookupInbox::Stores, &config());
+        let queue = LookupQueue::new(WaitingLookups::new(db, "Ledger".to_owned()), LookupInbox::Stores);
         let long = Deadline::from_now(Duration::from_mins(1));
         let now = at_minute(0);
         let after = |seconds| now + SignedDuration::from_secs(seconds);

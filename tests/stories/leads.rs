@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tellonce_fakes::{
     provider::{HealthPreset, SendFault},
@@ -345,6 +345,8 @@ async fn a_flood_of_leads_is_held_until_an_operator_reviews_it() {
 async fn a_slow_flood_of_leads_is_held_by_the_longer_window() {
     let sustained = "sustained = { leads = 5, within = \"24h\" }";
     let world = start_world_with_landing("", sustained, WorldSetup::default()).await;
+    // The longer window is a day of UTC, and must not end within the story.
+    world.leave_hours("UTC", 19..24);
     // Two an hour stay below `burst`, which allows three.
     for number in 0..8 {
         world.deliver(lead_post("landing", &format!("slow-{number}"), &format!("+97254555{:04}", 3000 + number))).await;
@@ -361,9 +363,7 @@ async fn a_line_writes_to_few_new_people_a_day_and_still_to_those_it_knows() {
     let setup = WorldSetup { first_contacts_per_day: Some(3), line_events: true, ..WorldSetup::default() };
     let world = start_world("", setup).await;
     // The client's day must not end within the story.
-    if world.now().to_zoned(TimeZone::get("Asia/Jerusalem").unwrap()).hour() == 23 {
-        world.advance_time(SignedDuration::from_hours(1));
-    }
+    world.leave_hours("Asia/Jerusalem", 23..24);
     for number in 0..5 {
         world.deliver(lead_post("site", &format!("new-{number}"), &format!("+97254555{:04}", 4000 + number))).await;
     }

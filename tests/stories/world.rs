@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc,
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use tellonce_core::{
     heartbeat::{HEARTBEAT_ID, HEARTBEAT_SUBJECT},
@@ -392,6 +393,15 @@ impl World {
     /// Lets time pass for the functions.
     pub(crate) fn advance_time(&self, duration: SignedDuration) {
         self.stack.clock().advance(Duration::try_from(duration).unwrap()).unwrap();
+    }
+
+    /// Moves the clock on to the end of these hours of the day, if it is within them: for stories
+    /// whose limits count by the day.
+    pub(crate) fn leave_hours(&self, zone: &str, hours: Range<i8>) {
+        let zone = TimeZone::get(zone).unwrap();
+        while hours.contains(&self.now().to_zoned(zone.clone()).hour()) {
+            self.advance_time(SignedDuration::from_hours(1));
+        }
     }
 
     /// Posts and returns the status of the response.

@@ -177,7 +177,8 @@ impl LeadFirstTouch {
                 let useful_until =
                     lookup_useful_until(&self.dispatcher.config, lead_delivery.form, delivery.received_at);
                 let now = self.dispatcher.clock.now();
-                let lookup = self.lookups.wait(delivery, trouble, reason, useful_until, now).await?;
+                let lookup =
+                    self.lookups.wait(&self.dispatcher.config, delivery, trouble, reason, useful_until, now).await?;
                 outcomes.push(LeadOutcome::Unanswered(lookup));
             }
         }

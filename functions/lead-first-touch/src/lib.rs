@@ -121,7 +121,7 @@ impl LeadFirstTouch {
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
         let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), HeartbeatPath::LeadInbox);
         let rows = WaitingLookups::new(aws.dynamodb(), ledger_table);
-        let lookups = LookupQueue::new(rows, LookupInbox::Leads, &config);
+        let lookups = LookupQueue::new(rows, LookupInbox::Leads);
         let dispatcher = Dispatcher::from_environment(config, http, &aws, find_form_lines).await?;
         Ok(Self { dispatcher, inbox, receipts, lookup_client, lookups })
     }

@@ -109,7 +109,7 @@ impl OrderNotifier {
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
         let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), HeartbeatPath::StoreInbox);
         let rows = WaitingLookups::new(aws.dynamodb(), ledger_table);
-        let lookups = LookupQueue::new(rows, LookupInbox::Stores, &config);
+        let lookups = LookupQueue::new(rows, LookupInbox::Stores);
         let shopify_base_urls = BaseUrls::from_variable("SHOPIFY_BASE_URL");
         let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, find_store_lines).await?;
         Ok(Self { dispatcher, inbox, receipts, http, shopify_base_urls, lookups })

@@ -211,7 +211,8 @@ impl OrderNotifier {
         let useful_until = lookup_useful_until(&self.dispatcher.config, partial, delivery.received_at);
         // The pause counts from the failure, and the lookup took time.
         let now = self.dispatcher.clock.now();
-        let unanswered = self.lookups.wait(delivery, trouble, reason, useful_until, now).await?;
+        let unanswered =
+            self.lookups.wait(&self.dispatcher.config, delivery, trouble, reason, useful_until, now).await?;
         Ok(CompletedOrder::Unanswered(unanswered))
     }
 

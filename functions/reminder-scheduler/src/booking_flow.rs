@@ -156,7 +156,10 @@ impl ReminderScheduler {
                 if let Some(booking) = booking {
                     self.apply_bookings(delivery, calendar, vec![booking]).await?;
                 }
-                let lookup = self.lookups.wait(delivery, trouble, reason, useful_until, clock.now()).await?;
+                let lookup = self
+                    .lookups
+                    .wait(&self.dispatcher.config, delivery, trouble, reason, useful_until, clock.now())
+                    .await?;
                 Ok(CompletedBooking::Unanswered(lookup))
             }
             (Some(booking), Err(error)) if error.fault() == Fault::Permanent => {

@@ -82,7 +82,6 @@ use tellonce_core::{
 
 use feed::PollSummary;
 use lookup::BookingLookupClient;
-use lookup_replays::LookupReplays;
 
 pub use booking_flow::BookingError;
 pub use sweep_flow::SweepSummary;
@@ -116,7 +115,11 @@ pub struct ReminderScheduler {
     pub lookup_client: BookingLookupClient,
     /// Bookings that cannot be looked up now.
     pub lookups: LookupQueue,
-    pub(crate) lookup_replays: LookupReplays,
+    /// All deliveries that wait for a lookup.
+    pub(crate) waiting_lookups: WaitingLookups,
+    /// The inboxes of stores and forms, whose waiting deliveries are replayed.
+    pub(crate) store_inbox: Inbox,
+    pub(crate) lead_inbox: Inbox,
     /// Stores the feed snapshots.
     pub feed_store: FeedStore,
     pub(crate) http: reqwest::Client,
@@ -210,11 +213,12 @@ impl ReminderScheduler {
         let config = bootstrap::load_client_config()?;
         let http = bootstrap::build_http_client()?;
         let aws = AwsClients::from_environment(&http)?;
-        let inbox = Inbox::new(
-            aws.dynamodb(),
-            bootstrap::require_variable("BOOKING_INBOX_TABLE")?,
-            config.retention.inbox_days,
-        );
+        let inbox_days = config.retention.inbox_days;
+        let open_inbox = |variable| {
+            Ok::<_, StartError>(Inbox::new(aws.dynamodb(), bootstrap::require_variable(variable)?, inbox_days))
+        };
+        let inbox = open_inbox("BOOKING_INBOX_TABLE")?;
+        let (store_inbox, lead_inbox) = (open_inbox("STORE_INBOX_TABLE")?, open_inbox("LEAD_INBOX_TABLE")?);
         let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, |_| BTreeSet::new()).await?;
         let feed_base_urls = BaseUrls::from_variable("CALENDAR_BASE_URL");
         let lookup_client = BookingLookupClient::new(http.clone(), feed_base_urls.clone());
@@ -222,17 +226,8 @@ impl ReminderScheduler {
         let feed_store = FeedStore::new(aws.dynamodb(), ledger_table.clone());
         let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
         let heartbeats = HeartbeatMonitor::new(aws.dynamodb(), ledger_table.clone(), read_inbox_tables()?);
-        let rows = WaitingLookups::new(aws.dynamodb(), ledger_table.clone());
-        let lookups = LookupQueue::new(rows.clone(), LookupInbox::Bookings, &dispatcher.config);
-        let open_inbox = |table| Inbox::new(aws.dynamodb(), table, dispatcher.config.retention.inbox_days);
-        let lookup_replays = LookupReplays {
-            rows,
-            stores: open_inbox(bootstrap::require_variable("STORE_INBOX_TABLE")?),
-            bookings: open_inbox(bootstrap::require_variable("BOOKING_INBOX_TABLE")?),
-            leads: open_inbox(bootstrap::require_variable("LEAD_INBOX_TABLE")?),
-            config: dispatcher.config.clone(),
-            clock: dispatcher.clock.clone(),
-        };
+        let waiting_lookups = WaitingLookups::new(aws.dynamodb(), ledger_table.clone());
+        let lookups = LookupQueue::new(waiting_lookups.clone(), LookupInbox::Bookings);
         Ok(Self {
             dispatcher,
             inbox,
@@ -241,7 +236,9 @@ impl ReminderScheduler {
             heartbeats,
             lookup_client,
             lookups,
-            lookup_replays,
+            waiting_lookups,
+            store_inbox,
+            lead_inbox,
             feed_store,
             http,
             feed_base_urls,

@@ -80,16 +80,16 @@ pub(crate) struct LookupWait {
 }
 
 /// Replays the deliveries of a client's inboxes.
-pub(crate) struct LookupReplays {
-    pub(crate) rows: WaitingLookups,
-    pub(crate) stores: Inbox,
-    pub(crate) bookings: Inbox,
-    pub(crate) leads: Inbox,
-    pub(crate) config: ClientConfig,
-    pub(crate) clock: Clock,
+pub(crate) struct LookupReplays<'a> {
+    pub(crate) rows: &'a WaitingLookups,
+    pub(crate) stores: &'a Inbox,
+    pub(crate) bookings: &'a Inbox,
+    pub(crate) leads: &'a Inbox,
+    pub(crate) config: &'a ClientConfig,
+    pub(crate) clock: &'a Clock,
 }
 
-impl LookupReplays {
+impl LookupReplays<'_> {
     /// Replays what is due, all senders at the same time. A row that fails does not stop the
     /// others.
     pub(crate) async fn replay_due(&self, deadline: Deadline) -> Result<ReplayedLookups, LookupReplayError> {
@@ -208,7 +208,7 @@ impl LookupReplays {
         let ended = UnansweredLookup::ended("the sender's API could not be asked in time").into();
         let is_ended = self.inbox(*inbox).replace_outcome(delivery_id, WAITING_CODE, &ended, now).await?;
         if is_ended {
-            report_ended_lookup(&self.config, delivery_id, lookup.waiting_since, now);
+            report_ended_lookup(self.config, delivery_id, lookup.waiting_since, now);
         }
         // A delivery in progress may be about to get the outcome that needs the row.
         if is_ended || is_left_over(lookup, now) {
@@ -219,9 +219,9 @@ impl LookupReplays {
 
     fn inbox(&self, inbox: LookupInbox) -> &Inbox {
         match inbox {
-            LookupInbox::Stores => &self.stores,
-            LookupInbox::Bookings => &self.bookings,
-            LookupInbox::Leads => &self.leads,
+            LookupInbox::Stores => self.stores,
+            LookupInbox::Bookings => self.bookings,
+            LookupInbox::Leads => self.leads,
         }
     }
 }

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tellonce_core::{
     clock::{Deadline, RESPONSE_TIME},
-    dispatch::Invocation,
+    dispatch::{Dispatcher, Invocation},
     fault::{ClassifyFault, Fault, Panicked, catch_failure, error_chain},
     ledger::QueueKind,
     telemetry::{self, Gauge},
@@ -23,7 +23,7 @@ use tellonce_core::{
 
 use crate::{
     ReminderScheduler,
-    lookup_replays::{LookupReplayError, ReplayedLookups},
+    lookup_replays::{LookupReplayError, LookupReplays, ReplayedLookups},
     sweep_flow::{LineQueue, SweepFlow, SweepSummary},
     waiting::{self, Wait, WaitKind},
 };
@@ -120,7 +120,16 @@ impl ReminderScheduler {
 
     /// Replays the deliveries that wait for a lookup, and reports them.
     async fn replay_lookups(&self, deadline: Deadline) -> Result<(), LookupReplayError> {
-        self.report_lookups(&self.lookup_replays.replay_due(deadline).await?);
+        let Dispatcher { config, clock, .. } = &self.dispatcher;
+        let replays = LookupReplays {
+            rows: &self.waiting_lookups,
+            stores: &self.store_inbox,
+            bookings: &self.inbox,
+            leads: &self.lead_inbox,
+            config,
+            clock,
+        };
+        self.report_lookups(&replays.replay_due(deadline).await?);
         Ok(())
     }
 

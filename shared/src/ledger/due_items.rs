@@ -4,8 +4,11 @@ use aws_sdk_dynamodb::types::AttributeValue as Value;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Ledger, LedgerError, appointment_header, idempotency_key::IdempotencyKey, item::LedgerItemError, row::MessageState,
-    table::is_header,
+    Ledger, LedgerError, appointment_header,
+    idempotency_key::IdempotencyKey,
+    item::LedgerItemError,
+    row::MessageState,
+    table::{is_header, read_all_pages},
 };
 use crate::{
     appointment::Appointment,
@@ -57,27 +60,15 @@ impl Ledger {
     ///
     /// The index lags the table by moments. Read the row before acting on it.
     pub async fn list_queue(&self, line: &str, now: Timestamp) -> Result<Vec<DueItem>, LedgerError> {
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let answer = self
-                .db
-                .query()
-                .table_name(&self.table)
-                .index_name("due")
-                .key_condition_expression("due_queue = :line AND due_at <= :until")
-                .expression_attribute_values(":line", Value::S(line.to_owned()))
-                .expression_attribute_values(":until", Value::N((now + LIST_AHEAD).unix_millis().to_string()))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| LedgerError::Query(Box::new(error)))?;
-            items.extend(answer.items().iter().filter_map(|item| parse_due_item(item, now)));
-            match answer.last_evaluated_key {
-                Some(key) => from = Some(key),
-                None => return Ok(items),
-            }
-        }
+        let query = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .index_name("due")
+            .key_condition_expression("due_queue = :line AND due_at <= :until")
+            .expression_attribute_values(":line", Value::S(line.to_owned()))
+            .expression_attribute_values(":until", Value::N((now + LIST_AHEAD).unix_millis().to_string()));
+        Ok(read_all_pages(query).await?.iter().filter_map(|item| parse_due_item(item, now)).collect())
     }
 }
 

@@ -13,8 +13,11 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::{
-        get_item::GetItemError, put_item::PutItemError, query::QueryError,
-        transact_write_items::TransactWriteItemsError, update_item::UpdateItemError,
+        get_item::GetItemError,
+        put_item::PutItemError,
+        query::{QueryError, builders::QueryFluentBuilder},
+        transact_write_items::TransactWriteItemsError,
+        update_item::UpdateItemError,
     },
     types::{AttributeValue as Value, ReturnValuesOnConditionCheckFailure},
 };
@@ -347,28 +350,15 @@ impl Ledger {
 
     /// Reads all rows of a subject, consistently.
     pub async fn read_history(&self, subject: &str) -> Result<Vec<LedgerRow>, LedgerError> {
-        let mut history = Vec::new();
-        let mut from = None;
-        loop {
-            let answer = self
-                .db
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("subject = :subject")
-                .expression_attribute_values(":subject", Value::S(subject.to_owned()))
-                .consistent_read(true)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| LedgerError::Query(Box::new(error)))?;
-            for item in answer.items().iter().filter(|item| !is_header(item)) {
-                history.push(from_item(item)?);
-            }
-            match answer.last_evaluated_key {
-                Some(key) => from = Some(key),
-                None => return Ok(history),
-            }
-        }
+        let query = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("subject = :subject")
+            .expression_attribute_values(":subject", Value::S(subject.to_owned()))
+            .consistent_read(true);
+        let items = read_all_pages(query).await?;
+        Ok(items.iter().filter(|item| !is_header(item)).map(from_item).collect::<Result<_, _>>()?)
     }
 
     /// Reads one row, consistently.
@@ -397,6 +387,12 @@ impl Ledger {
     }
 }
 
+/// The items of all pages of a query.
+pub(super) async fn read_all_pages(query: QueryFluentBuilder) -> Result<Vec<Item>, LedgerError> {
+    let items = query.into_paginator().items().send().collect::<Result<Vec<Item>, _>>().await;
+    items.map_err(|error| LedgerError::Query(Box::new(error)))
+}
+
 pub(super) fn is_header(item: &Item) -> bool {
     ItemReader(item).text("stage") == Some(HEADER_STAGE)
 }
@@ -423,18 +419,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::bootstrap::{AwsClients, build_http_client};
+    use crate::bootstrap::tests::start_fake_aws;
 
     async fn fake_table() -> (FakeApi, Client) {
-        let fake_api = FakeApi::start().await.unwrap();
-        let url = fake_api.base_url().unwrap();
-        let read = |name: &'static str| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
-            "AWS_ENDPOINT_URL" => Some(url.clone()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
-            _ => None,
-        };
-        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let (fake_api, aws) = start_fake_aws().await;
         (fake_api, aws.dynamodb())
     }
 

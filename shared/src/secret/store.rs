@@ -299,7 +299,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::bootstrap::{AwsClients, build_http_client};
+    use crate::bootstrap::tests::start_fake_aws;
 
     const SHOP: &str = "tellonce/demo/webhooks/shop";
     const OTHER: &str = "tellonce/demo/webhooks/other";
@@ -309,15 +309,7 @@ mod tests {
     }
 
     async fn fake_store(layout: SecretLayout) -> (FakeApi, SecretStore) {
-        let fake_api = FakeApi::start().await.unwrap();
-        let url = fake_api.base_url().unwrap();
-        let read = |name: &'static str| match name {
-            "AWS_REGION" => Some("eu-west-1".to_owned()),
-            "AWS_ENDPOINT_URL" => Some(url.clone()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("example".to_owned()),
-            _ => None,
-        };
-        let aws = AwsClients::from_variables(&build_http_client().unwrap(), read).unwrap();
+        let (fake_api, aws) = start_fake_aws().await;
         (fake_api, SecretStore::new(aws.secrets_manager(), layout))
     }
 

@@ -346,35 +346,27 @@ impl RecordStore {
     /// What has waited longest in a queue, due or not. A row that does not parse counts as well,
     /// because the index has its own copy of the time.
     pub async fn find_oldest(&self, queue: &str, now: Timestamp) -> Result<Option<OldestRecord>, RecordStoreError> {
+        let query = self
+            .db
+            .query()
+            .table_name(&self.table)
+            .index_name("due")
+            .key_condition_expression("due_queue = :queue")
+            .expression_attribute_values(":queue", text_value(queue));
+        let mut items = query.into_paginator().items().send();
         let mut oldest: Option<OldestRecord> = None;
-        let mut from = None;
-        loop {
-            let response = self
-                .db
-                .query()
-                .table_name(&self.table)
-                .index_name("due")
-                .key_condition_expression("due_queue = :queue")
-                .expression_attribute_values(":queue", text_value(queue))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| RecordStoreError::QueryFailed(Box::new(error)))?;
-            for item in response.items() {
-                let Some(key) = parse_key(item) else { continue };
-                let item = ItemReader(item);
-                let since = item.time("waiting_since").or_else(|| item.time("due_at")).unwrap_or(Timestamp::UNIX_EPOCH);
-                let count = oldest.as_ref().map_or(0, |oldest| oldest.count) + 1;
-                oldest = Some(match oldest {
-                    Some(before) if before.since <= since => OldestRecord { count, ..before },
-                    _ => OldestRecord { key, since: since.min(now), count },
-                });
-            }
-            match response.last_evaluated_key {
-                Some(key) => from = Some(key),
-                None => return Ok(oldest),
-            }
+        while let Some(item) = items.next().await {
+            let item = item.map_err(|error| RecordStoreError::QueryFailed(Box::new(error)))?;
+            let Some(key) = parse_key(&item) else { continue };
+            let item = ItemReader(&item);
+            let since = item.time("waiting_since").or_else(|| item.time("due_at")).unwrap_or(Timestamp::UNIX_EPOCH);
+            let count = oldest.as_ref().map_or(0, |oldest| oldest.count) + 1;
+            oldest = Some(match oldest {
+                Some(before) if before.since <= since => OldestRecord { count, ..before },
+                _ => OldestRecord { key, since: since.min(now), count },
+            });
         }
+        Ok(oldest)
     }
 }
 
