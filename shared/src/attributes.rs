@@ -1,7 +1,8 @@
 //! Attributes of table items: one way to read them and one way to write them.
 //!
 //! Main types: [`ItemReader`] reads the attributes of an item; [`ItemWriter`] builds an item;
-//! [`UnknownAttributes`] are those of another version of tellonce.
+//! [`UnknownAttributes`] are those of another version of tellonce. [`send_if_current`] sends a
+//! conditional update.
 //!
 //! Promises: a missing attribute and one of another type are read alike, as `None` or `false`.
 //! Times are milliseconds since 1970. Two versions may work on one table, during a deployment and
@@ -16,7 +17,12 @@ use std::{
     str::FromStr,
 };
 
-use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue as Value};
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    primitives::Blob,
+    types::AttributeValue as Value,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -71,6 +77,17 @@ pub fn number_value(number: impl ToString + Copy) -> Value {
 /// A time as an attribute.
 pub fn time_value(at: Timestamp) -> Value {
     number_value(at.unix_millis())
+}
+
+/// Sends an update. Returns whether its condition was met.
+pub async fn send_if_current(update: UpdateItemFluentBuilder) -> Result<bool, Box<SdkError<UpdateItemError>>> {
+    match update.send().await {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
+            Ok(false)
+        }
+        Err(error) => Err(Box::new(error)),
+    }
 }
 
 /// Reads the attributes of an item.

@@ -34,7 +34,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    attributes::{Item, ItemReader, ItemWriter, NumberAttribute, TextAttribute, text_value, time_value},
+    attributes::{
+        Item, ItemReader, ItemWriter, NumberAttribute, TextAttribute, send_if_current, text_value, time_value,
+    },
     client_config::{CalendarKind, ClientConfig},
     clock::from_millis,
     fault::{ClassifyFault, Fault, error_chain},
@@ -190,15 +192,7 @@ impl HeartbeatReceipts {
             .condition_expression("attribute_not_exists(sent_at) OR sent_at < :sent")
             .expression_attribute_values(":sent", time_value(sent_at))
             .expression_attribute_values(":now", time_value(now));
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(HeartbeatError::Record(Box::new(error))),
-        }
+        send_if_current(update).await.map(drop).map_err(HeartbeatError::Record)
     }
 
     /// Records that a schedule did its work, in each process at most once in seven minutes, or in
@@ -234,13 +228,13 @@ pub struct HeartbeatMonitor {
     db: Client,
     ledger_table: String,
     /// The table of each inbox.
-    inboxes: BTreeMap<HeartbeatPath, String>,
+    inboxes: [(HeartbeatPath, String); 4],
 }
 
 impl HeartbeatMonitor {
     /// A monitor with the table of each inbox.
-    pub fn new(db: Client, ledger_table: String, inboxes: impl IntoIterator<Item = (HeartbeatPath, String)>) -> Self {
-        Self { db, ledger_table, inboxes: inboxes.into_iter().collect() }
+    pub fn new(db: Client, ledger_table: String, inboxes: [(HeartbeatPath, String); 4]) -> Self {
+        Self { db, ledger_table, inboxes }
     }
 
     /// Publishes the age of the oldest heartbeat, and sends the next ones if it is time.

@@ -38,7 +38,9 @@ use miniz_oxide::deflate::core::{
 use serde::Deserialize;
 
 use crate::{
-    attributes::{Item, ItemReader, ItemWriter, NumberAttribute, TextAttribute, text_value, time_value},
+    attributes::{
+        Item, ItemReader, ItemWriter, NumberAttribute, TextAttribute, send_if_current, text_value, time_value,
+    },
     clock::from_millis,
     delivery::Verified,
     fault::{ClassifyFault, Fault, error_chain},
@@ -49,6 +51,8 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Compression level of bodies, 0 to 10. At 2 an order of 5 KB fits two write units. A higher level
 /// saves no write unit and costs time in every event.
 const COMPRESSION_LEVEL: i32 = 2;
+/// The most items of one page of a scan.
+const PAGE_ITEMS: i32 = 250;
 /// The largest body after compression, in bytes. `DynamoDB` items have at most 400 KB.
 const MAX_COMPRESSED_BYTES: usize = 380 * 1024;
 
@@ -219,15 +223,14 @@ impl Inbox {
     pub async fn record_outcome(&self, id: &str, outcome: &DeliveryOutcome, now: Timestamp) -> Result<(), InboxError> {
         // An update must not create a fragment of an item that the table has deleted.
         let update = self.update_outcome(id, outcome, now).condition_expression("attribute_exists(id)");
-        send_if_current(update).await.map(drop)
+        send_if_current(update).await.map(drop).map_err(InboxError::Record)
     }
 
-    /// Reads up to `page_items` items and returns the deliveries among them that match, with the
-    /// position of the next page. An item without a sender in its key is not a delivery.
+    /// Reads a page of items and returns the deliveries among them that match, with the position of
+    /// the next page. An item without a sender in its key is not a delivery.
     pub async fn scan_deliveries(
         &self,
         filter: &DeliveryFilter<'_>,
-        page_items: i32,
         from: Option<&str>,
     ) -> Result<(Vec<ListedDelivery>, Option<String>), InboxError> {
         let mut scan = self
@@ -236,7 +239,7 @@ impl Inbox {
             .table_name(&self.table)
             .projection_expression("id, outcome")
             .consistent_read(true)
-            .limit(page_items);
+            .limit(PAGE_ITEMS);
         let mut conditions = Vec::new();
         if let Some(sender) = filter.sender {
             conditions.push("sender = :sender");
@@ -277,17 +280,18 @@ impl Inbox {
     /// Replays a delivery if its outcome is still this one. Returns whether it did.
     pub async fn replay_delivery(&self, id: &str, outcome: Option<&str>, now: Timestamp) -> Result<bool, InboxError> {
         let update = self.update_for_replay(id, now);
-        send_if_current(match outcome {
+        let update = match outcome {
             Some(code) => require_code(update, code),
             None => update.condition_expression("attribute_exists(id) AND attribute_not_exists(outcome)"),
-        })
-        .await
+        };
+        send_if_current(update).await.map_err(InboxError::Record)
     }
 
     /// Replays a delivery if it has an outcome, whatever its code. Returns whether it did. A
     /// delivery in progress has none.
     pub async fn replay_processed_delivery(&self, id: &str, now: Timestamp) -> Result<bool, InboxError> {
-        send_if_current(self.update_for_replay(id, now).condition_expression("attribute_exists(outcome)")).await
+        let update = self.update_for_replay(id, now).condition_expression("attribute_exists(outcome)");
+        send_if_current(update).await.map_err(InboxError::Record)
     }
 
     /// Replaces the outcome of a delivery if it still has this code. Returns whether it did.
@@ -298,7 +302,7 @@ impl Inbox {
         then: &DeliveryOutcome,
         now: Timestamp,
     ) -> Result<bool, InboxError> {
-        send_if_current(require_code(self.update_outcome(id, then, now), code)).await
+        send_if_current(require_code(self.update_outcome(id, then, now), code)).await.map_err(InboxError::Record)
     }
 
     /// An update that sets the outcome of a delivery.
@@ -324,17 +328,6 @@ impl Inbox {
 
 fn require_code(update: UpdateItemFluentBuilder, code: &str) -> UpdateItemFluentBuilder {
     update.condition_expression("outcome = :code").expression_attribute_values(":code", text_value(code))
-}
-
-/// Sends an update. Returns whether its condition was met.
-async fn send_if_current(update: UpdateItemFluentBuilder) -> Result<bool, InboxError> {
-    match update.send().await {
-        Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
-            Ok(false)
-        }
-        Err(error) => Err(InboxError::Record(Box::new(error))),
-    }
 }
 
 /// In a [`DeliveryFilter`]: a delivery without an outcome.

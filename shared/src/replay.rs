@@ -19,8 +19,6 @@ use crate::{
     inbox::{DeliveryFilter, Inbox, InboxError, NO_OUTCOME},
 };
 
-/// The most items of one page of the inbox.
-const PAGE_ITEMS: i32 = 250;
 /// The most deliveries that are replayed concurrently.
 const MAX_CONCURRENT_REPLAYS: usize = 8;
 /// With less time left than this, nothing more is read or replayed: a call to a table that hangs
@@ -121,7 +119,7 @@ pub async fn replay_deliveries(
     let filter = command.to_filter()?;
     let mut summary = ReplaySummary { position: command.position.clone(), ..ReplaySummary::default() };
     loop {
-        let (deliveries, next) = inbox.scan_deliveries(&filter, PAGE_ITEMS, summary.position.as_deref()).await?;
+        let (deliveries, next) = inbox.scan_deliveries(&filter, summary.position.as_deref()).await?;
         let mut is_late = false;
         for some in deliveries.chunks(MAX_CONCURRENT_REPLAYS) {
             is_late = deadline.remaining() < MIN_TIME;

@@ -38,11 +38,12 @@ use aws_sdk_dynamodb::{
         query::QueryError,
         update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
+    types::AttributeValue,
 };
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    attributes::{Item, ItemReader, number_value, text_value, time_value},
+    attributes::{Item, ItemReader, number_value, send_if_current, text_value, time_value},
     client_config::ClientConfig,
     clock::Deadline,
     fault::{ClassifyFault, Fault},
@@ -376,29 +377,29 @@ impl WaitingLookups {
             .expression_attribute_values(":due_at", time_value(due_at))
             .expression_attribute_values(":version", number_value(lookup.version))
             .expression_attribute_values(":next", number_value(later.version));
-        Ok(send_if_current(update).await?.then_some(later))
+        Ok(send_if_current(update).await.map_err(WaitingLookupError::Update)?.then_some(later))
     }
 
     /// Takes a row out of the queue. The table deletes it two days after the lookup is useless.
     pub async fn settle(&self, inbox: LookupInbox, delivery_id: &str) -> Result<(), WaitingLookupError> {
-        let update = self
-            .update_row(inbox, delivery_id)
-            .update_expression("REMOVE due_queue, due_at SET version = version + :one")
-            .condition_expression("attribute_exists(due_queue)")
-            .expression_attribute_values(":one", number_value(1));
-        send_if_current(update).await.map(drop)
+        let update = self.settle_update(inbox, delivery_id).condition_expression("attribute_exists(due_queue)");
+        send_if_current(update).await.map(drop).map_err(WaitingLookupError::Update)
     }
 
     /// Takes a row out of the queue, unless it was written since it was read: its function may be
     /// about to store the outcome that needs the row.
     pub async fn settle_unchanged(&self, lookup: &WaitingLookup) -> Result<(), WaitingLookupError> {
         let update = self
-            .update_row(lookup.inbox, &lookup.delivery_id)
-            .update_expression("REMOVE due_queue, due_at SET version = :next")
+            .settle_update(lookup.inbox, &lookup.delivery_id)
             .condition_expression("version = :version AND attribute_exists(due_queue)")
-            .expression_attribute_values(":version", number_value(lookup.version))
-            .expression_attribute_values(":next", number_value(lookup.version + 1));
-        send_if_current(update).await.map(drop)
+            .expression_attribute_values(":version", number_value(lookup.version));
+        send_if_current(update).await.map(drop).map_err(WaitingLookupError::Update)
+    }
+
+    fn settle_update(&self, inbox: LookupInbox, delivery_id: &str) -> UpdateItemFluentBuilder {
+        self.update_row(inbox, delivery_id)
+            .update_expression("REMOVE due_queue, due_at SET version = version + :one")
+            .expression_attribute_values(":one", number_value(1))
     }
 
     fn update_row(&self, inbox: LookupInbox, delivery_id: &str) -> UpdateItemFluentBuilder {
@@ -424,7 +425,7 @@ impl WaitingLookups {
         row: &WaitingLookup,
         tries: usize,
         reason: &str,
-        before: Option<&Item>,
+        version_before: Option<&AttributeValue>,
     ) -> Result<bool, WaitingLookupError> {
         let update = self
             .update_row(row.inbox, &row.delivery_id)
@@ -441,25 +442,13 @@ impl WaitingLookups {
             .expression_attribute_values(":reason", text_value(reason))
             .expression_attribute_values(":next", number_value(row.version))
             .expression_attribute_values(":ttl", number_value(row.useful_until.as_second() + KEPT_SECONDS));
-        let update = match before.map(|item| item.get("version")) {
-            None => update.condition_expression("attribute_not_exists(subject)"),
-            Some(None) => update.condition_expression("attribute_not_exists(version)"),
-            Some(Some(version)) => update
+        let update = match version_before {
+            None => update.condition_expression("attribute_not_exists(version)"),
+            Some(version) => update
                 .condition_expression("version = :version")
                 .expression_attribute_values(":version", version.clone()),
         };
-        send_if_current(update).await
-    }
-}
-
-/// Sends an update. Returns whether its condition was met.
-async fn send_if_current(update: UpdateItemFluentBuilder) -> Result<bool, WaitingLookupError> {
-    match update.send().await {
-        Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
-            Ok(false)
-        }
-        Err(error) => Err(WaitingLookupError::Update(Box::new(error))),
+        send_if_current(update).await.map_err(WaitingLookupError::Update)
     }
 }
 
@@ -522,7 +511,8 @@ impl LookupQueue {
                 useful_until,
                 version: version + 1,
             };
-            if self.rows.write_row(&row, tries, &reason, item.as_ref()).await? {
+            let version_before = item.as_ref().and_then(|item| item.get("version"));
+            if self.rows.write_row(&row, tries, &reason, version_before).await? {
                 report_waiting(&row, tries, &reason);
                 return Ok(UnansweredLookup { reason, waits_until: Some(useful_until) });
             }

@@ -96,8 +96,8 @@ async fn a_change_of_one_member_leaves_its_old_value_valid_until_the_next_change
     // Another member changes within the day: now the version before holds the new value.
     world.stack.secrets().rotate(&format!("{WEBHOOKS}/woo"), "another-secret-of-the-shop");
     world.advance_time(SignedDuration::from_mins(16));
-    assert_eq!(world.post(signed_with(NEW_ERP_SECRET, "m-4")).await, 200);
     let read_at = world.now();
+    assert_eq!(world.post(signed_with(NEW_ERP_SECRET, "m-4")).await, 200);
     assert_eq!(world.post(signed_with(ERP_SECRET, "m-5")).await, 401, "the limit of one previous version");
     // Strangers cause at most one read in half a minute.
     world.stack.secrets().reset_requests();

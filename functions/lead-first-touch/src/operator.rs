@@ -22,8 +22,6 @@ use crate::lead_outcome::LeadOutcome;
 
 /// With less time left than this, no further page of the inbox is read.
 const MIN_TIME_FOR_PAGE: std::time::Duration = std::time::Duration::from_secs(5);
-/// The most items of one page of the inbox.
-const PAGE_ITEMS: i32 = 250;
 
 /// The command of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -120,7 +118,7 @@ impl LeadOperator<'_> {
         loop {
             let filter =
                 DeliveryFilter { sender: Some(&summary.form), outcome: Some(held), ..DeliveryFilter::default() };
-            let (deliveries, next) = self.inbox.scan_deliveries(&filter, PAGE_ITEMS, position.as_deref()).await?;
+            let (deliveries, next) = self.inbox.scan_deliveries(&filter, position.as_deref()).await?;
             for delivery in deliveries {
                 let now = self.dispatcher.clock.now();
                 if greets_leads {

@@ -1,8 +1,12 @@
 //! The outcome of a booking delivery that the appointment header does not explain.
 
 use tellonce_core::{
-    appointment::ReportResult, contact::PhoneError, inbox::DeliveryOutcome, json::JsonError, telemetry::LogLabel,
-    waiting_lookup::UnansweredLookup,
+    appointment::ReportResult,
+    contact::PhoneError,
+    inbox::DeliveryOutcome,
+    json::JsonError,
+    telemetry::LogLabel,
+    waiting_lookup::{UnansweredLookup, WAITING_CODE},
 };
 
 /// Why a delivery led to no change, or what it led to besides. `Display` writes the explanation.
@@ -110,7 +114,7 @@ impl BookingSkipReason {
             Self::NoPhone => "no-phone",
             Self::PhoneUnusable(_) => "phone-unusable",
             Self::PhoneNotRepeated => "phone-not-repeated",
-            Self::LookupPending => "waiting-for-lookup",
+            Self::LookupPending => WAITING_CODE,
             Self::LookupFailed => "lookup-failed",
             Self::CustomerNotFound => "customer-not-found",
         }

@@ -214,18 +214,16 @@ impl ReminderScheduler {
         let http = bootstrap::build_http_client()?;
         let aws = AwsClients::from_environment(&http)?;
         let inbox_days = config.retention.inbox_days;
-        let open_inbox = |variable| {
-            Ok::<_, StartError>(Inbox::new(aws.dynamodb(), bootstrap::require_variable(variable)?, inbox_days))
-        };
-        let inbox = open_inbox("BOOKING_INBOX_TABLE")?;
-        let (store_inbox, lead_inbox) = (open_inbox("STORE_INBOX_TABLE")?, open_inbox("LEAD_INBOX_TABLE")?);
+        let inbox_tables = read_inbox_tables()?;
+        let [store_inbox, inbox, lead_inbox, _] =
+            inbox_tables.clone().map(|(_, table)| Inbox::new(aws.dynamodb(), table, inbox_days));
         let dispatcher = Dispatcher::from_environment(config, http.clone(), &aws, |_| BTreeSet::new()).await?;
         let feed_base_urls = BaseUrls::from_variable("CALENDAR_BASE_URL");
         let lookup_client = BookingLookupClient::new(http.clone(), feed_base_urls.clone());
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
         let feed_store = FeedStore::new(aws.dynamodb(), ledger_table.clone());
         let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
-        let heartbeats = HeartbeatMonitor::new(aws.dynamodb(), ledger_table.clone(), read_inbox_tables()?);
+        let heartbeats = HeartbeatMonitor::new(aws.dynamodb(), ledger_table.clone(), inbox_tables);
         let waiting_lookups = WaitingLookups::new(aws.dynamodb(), ledger_table.clone());
         let lookups = LookupQueue::new(waiting_lookups.clone(), LookupInbox::Bookings);
         Ok(Self {

@@ -71,6 +71,11 @@ async fn run_part<T, E: std::error::Error>(
     ended.unwrap_or_else(|| Err("the time was up".to_owned()))
 }
 
+/// The same for a part that cannot fail, but may panic or take too long.
+async fn run_report<T>(deadline: Deadline, work: impl Future<Output = T>) -> Result<T, String> {
+    run_part(deadline, async { Ok::<_, Panicked>(work.await) }).await
+}
+
 impl ReminderScheduler {
     /// Sends what is due, and reports what waits.
     pub(crate) async fn run_minute(&self, request_id: &str, deadline: Deadline) -> Result<SweepSummary, MinuteError> {
@@ -78,7 +83,7 @@ impl ReminderScheduler {
         let sweep_end = report_end.earlier(REPORT_TIME);
         let mut failed = FailedParts::default();
         let queues = self.list_queues(Deadline::from_now(LIST_TIME).min(sweep_end), &mut failed).await;
-        let waits = run_part(sweep_end, async { Ok::<_, Panicked>(self.has_waits(&queues)) }).await;
+        let waits = run_report(sweep_end, async { self.has_waits(&queues) }).await;
         let has_waits = failed.collect("find out what waits", waits).unwrap_or(true);
         let invocation = Invocation::for_sweep(request_id, sweep_end, self.dispatcher.clock.now());
         let sweep = SweepFlow { dispatcher: &self.dispatcher };
@@ -90,20 +95,8 @@ impl ReminderScheduler {
         // Most minutes find nothing that waits, and need no second query.
         let queues = if has_waits { self.list_queues(report_end, &mut failed).await } else { Vec::new() };
         let (waits, problems) = tokio::join!(
-            run_part(
-                report_end,
-                Box::pin(async {
-                    self.report_waits(&queues).await;
-                    Ok::<_, Panicked>(())
-                })
-            ),
-            run_part(
-                report_end,
-                Box::pin(async {
-                    self.report_problems().await;
-                    Ok::<_, Panicked>(())
-                })
-            )
+            run_report(report_end, Box::pin(self.report_waits(&queues))),
+            run_report(report_end, Box::pin(self.report_problems()))
         );
         failed.collect("report what waits", waits);
         failed.collect("report open problems", problems);

@@ -129,7 +129,8 @@ impl WebhookReceiver {
         let lines = self.config.lines.iter().filter(|(_, line)| line.events);
         let lines = lines.map(|(name, _)| (name, self.config.line_webhook_secret_name(name)));
         let values: Vec<_> = senders.map(|name| (name, self.config.webhook_secret_name(name))).chain(lines).collect();
-        let secrets: BTreeSet<String> = values.iter().map(|(_, name)| self.secrets.secret_of(name)).collect();
+        let secrets: BTreeSet<String> =
+            values.iter().map(|(_, name)| self.config.secrets.locate(name).secret).collect();
         if secrets.len() != 1 {
             return aws.preconnect_secrets_manager().await;
         }

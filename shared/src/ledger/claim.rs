@@ -21,7 +21,7 @@ use super::{
     appointment_header, greeting_history,
     item::from_item,
     row::LedgerRow,
-    table::{ItemUpdate, Ledger, LedgerError, WriteCondition},
+    table::{IF_NEW, ItemUpdate, Ledger, LedgerError, WriteCondition},
 };
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
@@ -255,9 +255,6 @@ impl Ledger {
         if failed.is_empty() { Err(LedgerError::Transact(Box::new(error))) } else { Ok(failed) }
     }
 }
-
-/// The condition that the item does not exist.
-const IF_NEW: &str = "attribute_not_exists(subject)";
 
 /// A write that succeeds only if the item is unchanged since it was read.
 fn put_if_unchanged(put: PutBuilder, still: WriteCondition) -> PutBuilder {

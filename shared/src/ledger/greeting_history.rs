@@ -2,17 +2,13 @@
 //!
 //! The two are separate items, because an opt-out must outlive every window of greetings.
 
-use aws_sdk_dynamodb::{
-    error::SdkError,
-    operation::update_item::{UpdateItemError, UpdateItemOutput, builders::UpdateItemFluentBuilder},
-    types::AttributeValue as Value,
-};
+use aws_sdk_dynamodb::{operation::update_item::builders::UpdateItemFluentBuilder, types::AttributeValue as Value};
 use jiff::Timestamp;
 
 use super::{Ledger, LedgerError, item::LedgerItemError, table::Consistency};
 use crate::{
     appointment::HEADER_STAGE,
-    attributes::{Item, ItemReader, ItemWriter, UnknownAttributes, replace_document},
+    attributes::{Item, ItemReader, ItemWriter, UnknownAttributes, replace_document, send_if_current},
     clock::UnixMillis,
     greeting::{Greeting, GreetingHistory, MAX_WINDOW},
 };
@@ -90,9 +86,9 @@ impl Ledger {
             .condition_expression(format!("{is_first} AND {no_opt_out}"))
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":ttl", Value::N(self.expiry_after(at).to_string()));
-        if !read_condition(update.send().await)? {
+        if !send_if_current(update).await.map_err(LedgerError::Update)? {
             let update = self.update_contact_item(contact, at).update_expression("SET first_contact_at = :at");
-            read_condition(update.condition_expression(is_first).send().await)?;
+            send_if_current(update.condition_expression(is_first)).await.map_err(LedgerError::Update)?;
         }
         Ok(())
     }
@@ -120,7 +116,7 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         let update = self.update_contact_item(contact, at).update_expression(expression);
         let update = update.condition_expression(condition).expression_attribute_names("#ttl", "ttl");
-        read_condition(update.send().await)
+        send_if_current(update).await.map_err(LedgerError::Update)
     }
 
     /// An update of a contact's state, with its time as `:at`.
@@ -131,17 +127,6 @@ impl Ledger {
             .key("subject", Value::S(contact.to_owned()))
             .key("stage", Value::S(HEADER_STAGE.to_owned()))
             .expression_attribute_values(":at", Value::N(at.unix_millis().to_string()))
-    }
-}
-
-/// Whether a conditional update was made. Its condition may not have held.
-fn read_condition(answer: Result<UpdateItemOutput, SdkError<UpdateItemError>>) -> Result<bool, LedgerError> {
-    match answer {
-        Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) => {
-            Ok(false)
-        }
-        Err(error) => Err(LedgerError::Update(Box::new(error))),
     }
 }
 

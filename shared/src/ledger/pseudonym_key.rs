@@ -3,7 +3,7 @@
 //! It is beside the rows that use it, because a reader of the table can read the numbers, too. So
 //! it costs no secret, and a restored table has the right key.
 
-use std::sync::Arc;
+use std::sync::Mutex;
 
 use aws_sdk_dynamodb::{
     Client,
@@ -26,7 +26,7 @@ impl Ledger {
     /// The ledger in a table, with the client's pseudonym key, which is read or created.
     pub async fn connect(db: Client, table: String, retention_days: u16) -> Result<Self, LedgerError> {
         let pseudonyms = load_or_create(&db, &table).await?;
-        Ok(Self { db, table, pseudonyms, retention_days, known_queues: Arc::default() })
+        Ok(Self { db, table, pseudonyms, retention_days, known_queues: Mutex::default() })
     }
 }
 

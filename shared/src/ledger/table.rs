@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::Mutex,
 };
 
 use aws_sdk_dynamodb::{
@@ -117,6 +117,9 @@ pub enum SaveOutcome<T = LedgerRow> {
     Gone,
 }
 
+/// The condition that an item does not exist.
+pub(super) const IF_NEW: &str = "attribute_not_exists(subject)";
+
 /// The condition that an item is unchanged since it was read.
 pub(super) struct WriteCondition {
     pub(super) expression: &'static str,
@@ -138,7 +141,7 @@ impl WriteCondition {
 
     /// The item does not exist.
     pub(super) fn is_new() -> Self {
-        Self { expression: "attribute_not_exists(subject)", names: HashMap::new(), values: Item::new() }
+        Self { expression: IF_NEW, names: HashMap::new(), values: Item::new() }
     }
 
     /// The item has this version.
@@ -213,14 +216,14 @@ impl QueueKind {
 }
 
 /// The ledger's table.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Ledger {
     pub(super) db: Client,
     pub(super) table: String,
     pub(super) pseudonyms: PseudonymKey,
     pub(super) retention_days: u16,
     /// The queues that this process has read.
-    pub(super) known_queues: Arc<Mutex<BTreeMap<QueueKind, BTreeSet<String>>>>,
+    pub(super) known_queues: Mutex<BTreeMap<QueueKind, BTreeSet<String>>>,
 }
 
 impl Ledger {
@@ -260,7 +263,7 @@ impl Ledger {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item.clone()))
-            .condition_expression("attribute_not_exists(subject)")
+            .condition_expression(IF_NEW)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match find_conflicting_item(put.send().await)? {
             None => Ok(OpenOutcome::New),

@@ -201,7 +201,7 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
         RowChange::Replace { reason } => Ok(settle_row(next, MessageState::Superseded, Some(reason.clone()))),
         RowChange::Expire { owner } => expire_row(row, next, owner.as_ref()),
         RowChange::StatusReported { message_id, conversation_id, delivery_status, at } => {
-            let next = apply_status_report(row, message_id, *delivery_status, *at, now)?;
+            let next = apply_status_report(row, next, message_id, *delivery_status, *at)?;
             let conversation_id = next.conversation_id.or_else(|| conversation_id.clone());
             Ok(LedgerRow { conversation_id, ..next })
         }
@@ -304,15 +304,14 @@ fn expire_row(
 /// a message that is claimed, waits to be sent, or is not to be sent.
 fn apply_status_report(
     row: &LedgerRow,
+    mut next: LedgerRow,
     message_id: &str,
     delivery_status: DeliveryStatus,
     at: Timestamp,
-    now: Timestamp,
 ) -> Result<LedgerRow, TransitionRefused> {
     if row.message_id.as_deref().is_some_and(|known| known != message_id) {
         return Err(TransitionRefused::Settled);
     }
-    let mut next = row.clone();
     match row.state {
         MessageState::Accepted => {}
         MessageState::Unknown => {
@@ -343,8 +342,6 @@ fn apply_status_report(
     if next.delivery_status != row.delivery_status {
         next.delivery_status_at = Some(at);
     }
-    next.version += 1;
-    next.updated_at = now;
     Ok(next)
 }
 
@@ -369,11 +366,9 @@ fn is_exhausted(row: &LedgerRow, at: Timestamp) -> bool {
         || row.first_attempt_at.is_some_and(|first| at.duration_since(first) > rules.window)
 }
 
-fn ask_human(mut row: LedgerRow, reason: &str) -> LedgerRow {
-    release_claim(&mut row);
-    row.state = MessageState::NeedsHuman;
-    row.reason = Some(format!("{reason}; check in {} whether it arrived", PROVIDER.facts().name));
-    row
+fn ask_human(row: LedgerRow, reason: &str) -> LedgerRow {
+    let reason = format!("{reason}; check in {} whether it arrived", PROVIDER.facts().name);
+    settle_row(row, MessageState::NeedsHuman, Some(reason))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::{
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    attributes::{Item, ItemReader, number_value, text_value, time_value},
+    attributes::{Item, ItemReader, number_value, send_if_current, text_value, time_value},
     clock::UnixMillis,
     fault::{ClassifyFault, Fault},
     provider::{LineHealth, PROVIDER},
@@ -309,19 +309,10 @@ impl LineState {
             .update_line_item(line)
             .update_expression("SET next_slot = :until")
             .condition_expression("attribute_not_exists(next_slot) OR next_slot < :until")
-            .expression_attribute_values(":until", time_value(until))
-            .send()
-            .await;
-        match update {
-            Ok(_) => Ok(()),
-            // It is already blocked for longer.
-            Err(error)
-                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(LineStateError::Write { line: line.to_owned(), source: Box::new(error) }),
-        }
+            .expression_attribute_values(":until", time_value(until));
+        // The condition fails if it is already blocked for longer.
+        let sent = send_if_current(update).await;
+        sent.map(drop).map_err(|source| LineStateError::Write { line: line.to_owned(), source })
     }
 
     /// Removes the good health of a line after a failed send.

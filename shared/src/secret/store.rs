@@ -87,11 +87,6 @@ impl SecretStore {
         Self { client, layout, cache: Mutex::default(), unusable: Mutex::default(), reads: Mutex::default() }
     }
 
-    /// The secret that holds the value of this name.
-    pub fn secret_of(&self, name: &str) -> String {
-        self.layout.locate(name).secret
-    }
-
     /// The value of this name, at most [`CACHE_SECONDS`] old. That it has none is remembered for
     /// [`REFETCH_SECONDS`], because strangers may decide how often it is needed.
     pub async fn get_current(&self, name: &str, now: Timestamp) -> Result<Secret, SecretError> {

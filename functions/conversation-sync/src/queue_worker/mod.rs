@@ -39,7 +39,7 @@ pub use wait_report::WaitReport;
 
 use crate::{
     api_client::RateLimiter,
-    queue_worker::queue_lease::{LeaseAttempt, QueueLeases, RunEnd},
+    queue_worker::queue_lease::{QueueLeases, RunEnd},
     record_store::{ItemKey, RecordStore, RecordStoreError},
     task::{
         created_tasks::{CreatedTasks, NewTask},
@@ -128,10 +128,7 @@ impl QueueWorker {
         }
         let now = clock.now();
         let (owner, lease_until) = (budget.lease_owner(), budget.invocation.lease_until(now));
-        let lease = match self.leases.acquire(queue, owner, lease_until, now).await? {
-            LeaseAttempt::Acquired(lease) => lease,
-            LeaseAttempt::Paused | LeaseAttempt::Taken => return Ok(()),
-        };
+        let Some(lease) = self.leases.acquire(queue, owner, lease_until, now).await? else { return Ok(()) };
         if let Some(next_call_at) = lease.next_call_at {
             rate_limiter.pause_for(Duration::try_from(next_call_at.duration_since(now)).unwrap_or_default());
         }

@@ -11,10 +11,10 @@
 use aws_sdk_dynamodb::{
     Client,
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
-    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+    types::ReturnValue,
 };
 use jiff::{SignedDuration, Timestamp};
-use tellonce_core::attributes::{Item, ItemReader, number_value, text_value, time_value};
+use tellonce_core::attributes::{Item, ItemReader, number_value, send_if_current, text_value, time_value};
 
 use crate::record_store::{ItemKey, RecordStoreError};
 
@@ -79,17 +79,6 @@ pub enum RunEnd {
     },
 }
 
-/// The result of an attempt to acquire a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LeaseAttempt {
-    /// The caller holds the lease.
-    Acquired(QueueLease),
-    /// The queue is paused after failures.
-    Paused,
-    /// Another invocation holds the lease.
-    Taken,
-}
-
 impl QueueLease {
     /// What a run that ended this way means for the queue's pause.
     pub fn change_pause(&self, run_end: &RunEnd, now: Timestamp) -> PauseChange {
@@ -123,14 +112,14 @@ impl QueueLeases {
         Self { db, table }
     }
 
-    /// Acquires a queue if it is free and not paused.
+    /// Acquires a queue. `None` if it is paused, or if another invocation holds it.
     pub async fn acquire(
         &self,
         queue: &str,
         owner: &str,
         lease_until: Timestamp,
         now: Timestamp,
-    ) -> Result<LeaseAttempt, RecordStoreError> {
+    ) -> Result<Option<QueueLease>, RecordStoreError> {
         let update = self
             .update_row(queue, owner, now)
             .update_expression("SET #owner = :owner, lease_until = :until, #ttl = :ttl")
@@ -140,16 +129,15 @@ impl QueueLeases {
             )
             .expression_attribute_values(":until", time_value(lease_until))
             .expression_attribute_values(":now", time_value(now))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .return_values(ReturnValue::AllNew);
         match update.send().await {
-            Ok(written) => Ok(LeaseAttempt::Acquired(read_lease(written.attributes().unwrap_or(&Item::new())))),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(refused.item().map_or(LeaseAttempt::Taken, |row| explain_refusal(row, now)))
-                }
-                _ => Err(RecordStoreError::UpdateFailed(Box::new(error))),
-            },
+            Ok(written) => Ok(Some(read_lease(written.attributes().unwrap_or(&Item::new())))),
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(RecordStoreError::UpdateFailed(Box::new(error))),
         }
     }
 
@@ -178,16 +166,9 @@ impl QueueLeases {
                 .expression_attribute_values(":count", number_value(*count))
                 .expression_attribute_values(":reason", text_value(reason.as_str()));
         }
-        match update.send().await {
-            Ok(_) => Ok(()),
-            // The lease ended and another owner has it, or the response to this write was lost.
-            Err(error)
-                if error.as_service_error().is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(RecordStoreError::UpdateFailed(Box::new(error))),
-        }
+        // The condition fails if the lease ended and another owner has it, or if the response to this
+        // write was lost.
+        send_if_current(update).await.map(drop).map_err(RecordStoreError::UpdateFailed)
     }
 
     /// Why a queue was paused last, for people; none since it works.
@@ -217,12 +198,6 @@ impl QueueLeases {
 fn read_lease(row: &Item) -> QueueLease {
     let row = ItemReader(row);
     QueueLease { pause_count: row.number("pause_count").unwrap_or(0), next_call_at: row.time("next_call_at") }
-}
-
-/// Why the row of a queue could not be acquired.
-fn explain_refusal(row: &Item, now: Timestamp) -> LeaseAttempt {
-    let is_paused = ItemReader(row).time("paused_until").is_some_and(|until| now < until);
-    if is_paused { LeaseAttempt::Paused } else { LeaseAttempt::Taken }
 }
 
 /// Counts failed calls in a row.
@@ -276,12 +251,5 @@ mod tests {
         assert_eq!(pause_after(&lease, &failing_run(true, None), now), (50, 1), "it worked in this run");
         assert_eq!(lease.change_pause(&RunEnd::Working, now), PauseChange::End);
         assert_eq!(lease.change_pause(&RunEnd::Idle, now), PauseChange::Keep);
-    }
-
-    #[test]
-    fn a_refused_lease_is_paused_only_while_the_pause_lasts() {
-        let row = Item::from([("paused_until".to_owned(), time_value(at_second(60)))]);
-        assert_eq!(explain_refusal(&row, at_second(59)), LeaseAttempt::Paused);
-        assert_eq!(explain_refusal(&row, at_second(60)), LeaseAttempt::Taken);
     }
 }

@@ -18,7 +18,7 @@ use tellonce_core::{
 use super::{QueueWorker, destination::Destination};
 use crate::{
     record_store::{ItemKey, RecordStoreError},
-    task::QueueTask,
+    task::{QueueTask, target_queue_name},
 };
 
 /// What the report found. The default is that of a report that was not made.
@@ -66,7 +66,8 @@ impl QueueWorker {
                     continue;
                 }
             };
-            let kind = if queue.starts_with("target:") { DestinationKind::Target } else { DestinationKind::Crm };
+            let kind =
+                if queue.starts_with(&target_queue_name("")) { DestinationKind::Target } else { DestinationKind::Crm };
             let seconds = now.duration_since(oldest.since).as_secs();
             let reason = match Destination::of_queue(config, &queue) {
                 Some(_) => self.find_reason(&queue, &oldest.key).await.unwrap_or_else(|error| error_chain(&error)),

@@ -280,15 +280,15 @@ impl RecordStore {
                 _ => return Err(RecordStoreError::PutFailed(Box::new(error))),
             },
         };
-        let unknown_attributes = || {
-            let unknown = UnknownAttributes::of_item(&item, &ATTRIBUTES);
-            // Only a row that had such members can still have them.
-            match before.filter(|before| !before.unknown_attributes.is_empty()) {
-                Some(_) => unknown.with_document(RECORD, ItemReader(&item).text(RECORD).unwrap_or_default(), &value),
-                None => unknown,
-            }
+        if !written {
+            return Ok(None);
+        }
+        // Only a row that had such attributes or members can still have them.
+        let unknown_attributes = match before {
+            Some(before) if !before.unknown_attributes.is_empty() => UnknownAttributes::of_item(&item, &ATTRIBUTES)
+                .with_document(RECORD, ItemReader(&item).text(RECORD).unwrap_or_default(), &value),
+            _ => UnknownAttributes::default(),
         };
-        let unknown_attributes = if written { unknown_attributes() } else { return Ok(None) };
         Ok(Some(StoredRecord { value, version, unknown_attributes }))
     }
 
