@@ -159,12 +159,13 @@ impl DynamoFaults {
         });
     }
 
-    /// Lets this share (0 to 1) of the writes meet a transaction, and throttles as many
-    /// transactions, until [`Self::clear`].
-    pub fn conflict_fraction(&self, share: f64) {
+    /// Lets this share (0 to 1) of the writes to the table meet a transaction, and throttles as
+    /// many transactions, until [`Self::clear`]. In DynamoDB, only an item that a transaction may
+    /// hold has conflicts.
+    pub fn conflict_fraction(&self, table: &str, share: f64) {
         for fault in [DynamoFault::TransactionConflict, DynamoFault::TransactionThrottled] {
-            let frequency = FaultFrequency::Fraction(share.clamp(0.0, 1.0));
-            self.inject_rule(FaultRule { operation: None, table: None, fault, frequency });
+            let (table, frequency) = (Some(table.to_owned()), FaultFrequency::Fraction(share.clamp(0.0, 1.0)));
+            self.inject_rule(FaultRule { operation: None, table, fault, frequency });
         }
     }
 
