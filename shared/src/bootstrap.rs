@@ -461,10 +461,8 @@ pub(crate) mod tests {
         let (_fake_api, aws) = start_fake_aws().await;
         let timeouts = AwsTimeouts { attempt: Duration::from_millis(50), operation: Duration::from_millis(120) };
         let aws = aws.with_timeouts(timeouts);
-        let begun = std::time::Instant::now();
         let error = aws.dynamodb().list_tables().send().await.unwrap_err();
-        assert!(matches!(error, aws_sdk_dynamodb::error::SdkError::TimeoutError(_)), "{error:?}");
-        assert!(begun.elapsed() >= timeouts.operation && begun.elapsed() < 5 * timeouts.operation);
+        assert!(matches!(error, SdkError::TimeoutError(_)), "{error:?}");
     }
 
     #[tokio::test]
@@ -496,8 +494,7 @@ pub(crate) mod tests {
             result = dynamodb.list_tables().send() => result.unwrap_err(),
             () = accept_all => unreachable!(),
         };
-        let is_timeout = matches!(&error, SdkError::DispatchFailure(failure) if failure.is_timeout());
-        assert!(is_timeout, "{error:?}");
+        assert!(matches!(&error, SdkError::DispatchFailure(failure) if failure.is_timeout()), "{error:?}");
         assert_eq!(connections.len(), 2);
     }
 }

@@ -166,8 +166,8 @@ impl QueueLeases {
                 .expression_attribute_values(":count", number_value(*count))
                 .expression_attribute_values(":reason", text_value(reason.as_str()));
         }
-        // The condition fails if the lease ended and another owner has it, or if the response to this
-        // write was lost.
+        // The condition fails if the lease ended and another owner has it, or if the response to
+        // this write was lost.
         send_if_current(update).await.map(drop).map_err(RecordStoreError::UpdateFailed)
     }
 
