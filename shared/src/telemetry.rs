@@ -116,10 +116,6 @@ impl Gauge {
     /// A wait that is shorter is usual: the sweep and the queue worker run once a minute.
     pub const USUAL_WAIT: SignedDuration = SignedDuration::from_mins(2);
 
-    /// After a wait of this length the alarm `messages-waiting` was raised. It is raised at ten
-    /// minutes, and the last gauge may be from two minutes before.
-    pub const PAGED_WAIT: SignedDuration = SignedDuration::from_mins(13);
-
     /// The name in CloudWatch.
     pub const fn name(self) -> &'static str {
         match self {
@@ -151,6 +147,17 @@ impl Gauge {
             | Self::OpenProblems => None,
         }
     }
+}
+
+/// After a wait of this length the alarm `messages-waiting` was raised. It is raised at ten
+/// minutes, and the last gauge may be from two minutes before.
+const PAGED_WAIT: SignedDuration = SignedDuration::from_mins(13);
+
+/// Whether the alarm `messages-waiting` was raised for a wait that ends now: [`PAGED_WAIT`] of it
+/// was in the gauge. `quiet_since` is when the quiet hours began that hold what waits. The gauge
+/// does not show it in them.
+pub fn was_paged(waiting_since: Timestamp, quiet_since: Option<Timestamp>, now: Timestamp) -> bool {
+    quiet_since.unwrap_or(now).duration_since(waiting_since) >= PAGED_WAIT
 }
 
 impl DestinationKind {
@@ -337,6 +344,19 @@ mod tests {
             write_log_time(&mut text, Timestamp::from_millisecond(millis).unwrap()).unwrap();
             assert_eq!(text, expected);
         }
+    }
+
+    #[test]
+    fn a_wait_counts_as_paged_after_the_alarm_was_raised_for_it() {
+        let template = include_str!("../../template.yaml");
+        let (_, alarm) = template.split_once("MetricName: oldest_due_seconds\n").unwrap();
+        let threshold: i64 = alarm.split_once("Threshold: ").unwrap().1.lines().next().unwrap().parse().unwrap();
+        // The gauge of a minute is written more than a minute before the next sweep ends.
+        assert!(PAGED_WAIT >= SignedDuration::from_secs(threshold) + SignedDuration::from_mins(3));
+        let at_minute = |minute| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute);
+        let paged = |quiet: Option<i64>, now| was_paged(at_minute(0), quiet.map(at_minute), at_minute(now));
+        assert_eq!((paged(None, 12), paged(None, 13)), (false, true));
+        assert_eq!((paged(Some(12), 90), paged(Some(13), 90), paged(Some(-5), 90)), (false, true, false));
     }
 
     fn line(kind: Option<DestinationKind>, name: &str, unit: &str, property: (&str, Value)) -> Value {

@@ -79,8 +79,6 @@ const MAX_REPLAYS_PER_SENDER: usize = 200;
 const MAX_ENDED: usize = 5_000;
 /// The least time that must remain to read another page of rows.
 const MIN_TIME_FOR_PAGE: Duration = Duration::from_secs(20);
-/// The threshold of the alarm `messages-waiting` in `template.yaml`.
-const PAGED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// Reading or writing a row failed.
 #[derive(Debug, thiserror::Error)]
@@ -552,17 +550,10 @@ fn report_waiting(row: &WaitingLookup, tries: usize, reason: &str) {
 /// Logs a delivery that led to no message, because its lookup did not work in time. Alerts the
 /// operator, unless the wait did.
 pub fn report_ended_lookup(config: &ClientConfig, delivery_id: &str, waiting_since: Timestamp, now: Timestamp) {
-    if !has_paged(config, waiting_since, now) {
+    if !telemetry::was_paged(waiting_since, config.quiet_hours_start_in_zone(None, now), now) {
         telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, now);
     }
     tracing::error!(delivery.id = delivery_id, "ended the lookup of delivery {delivery_id}: it has become useless");
-}
-
-/// Whether the gauge of what waits has alerted the operator of a lookup that has waited until now.
-/// In quiet hours the gauge is not written.
-fn has_paged(config: &ClientConfig, waiting_since: Timestamp, now: Timestamp) -> bool {
-    let reported_until = config.quiet_hours_start_in_zone(None, now).unwrap_or(now);
-    reported_until.duration_since(waiting_since) >= PAGED_AFTER
 }
 
 #[cfg(test)]
@@ -694,27 +685,6 @@ mod tests {
         let replays = plan.unwrap().take_replays(at_minute(0));
         let found: Vec<_> = replays.iter().map(|s| (s.first.delivery_id.as_str(), s.others.len())).collect();
         assert_eq!(found, [("busy#0", MAX_REPLAYS_PER_SENDER), ("quiet#1", 0)]);
-    }
-
-    fn config() -> ClientConfig {
-        ClientConfig::parse(
-            "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"Asia/Jerusalem\"\n\
-             languages = [\"en\"]\nquiet_hours = { from = \"13:00\", to = \"14:00\" }\n[lines.main]\nline_id = \"line_1\"\n",
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn a_lookup_that_ends_alerts_unless_the_gauge_of_its_wait_did() {
-        // Noon in the zone of the configuration.
-        let paged = |since, now| has_paged(&config(), at_minute(since), at_minute(now));
-        assert_eq!((paged(0, 9), paged(0, 10), paged(0, 0)), (false, true, false));
-        assert!(!paged(55, 100) && !paged(70, 110), "the gauge is not written in quiet hours");
-        assert!(paged(45, 100) && paged(70, 121), "it was written before or after them");
-        let template = include_str!("../../template.yaml");
-        let (_, alarm) = template.split_once("MetricName: oldest_due_seconds\n").unwrap();
-        let threshold = alarm.split_once("Threshold: ").unwrap().1.lines().next().unwrap();
-        assert_eq!(threshold, PAGED_AFTER.as_secs().to_string());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tellonce_core::{
     appointment::{Appointment, AppointmentStatus, ReminderOutcome},
     client_config::ClientConfig,
-    telemetry::{self, Gauge, Metric},
+    telemetry::{self, Metric},
 };
 
 /// Logs a header that was written, and what changed in its reminders.
@@ -35,11 +35,12 @@ pub(crate) fn log_appointment(
     }
 }
 
-/// Logs each new outcome of a reminder, and counts the missed ones. One that was missed because its
-/// appointment waited has raised the alarm of waiting messages, and is not counted.
+/// Logs each new outcome of a reminder, and counts the missed ones. It does not count one for which
+/// the alarm of waiting messages was raised. An appointment that is due is in its gauge in quiet
+/// hours too.
 pub(crate) fn log_outcomes(config: &ClientConfig, before: &Appointment, after: &Appointment) {
     let new_outcomes = after.stage_outcomes.iter().filter(|outcome| !before.stage_outcomes.contains(outcome));
-    let was_paged = before.due_at.is_some_and(|due| after.updated_at.duration_since(due) >= Gauge::PAGED_WAIT);
+    let was_paged = before.due_at.is_some_and(|due| telemetry::was_paged(due, None, after.updated_at));
     for stage_outcome in new_outcomes {
         if stage_outcome.outcome == ReminderOutcome::Missed && !was_paged {
             telemetry::count_metric(&config.client, Metric::MessagesExpired, after.updated_at);

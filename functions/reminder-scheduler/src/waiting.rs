@@ -220,15 +220,6 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_counts_as_paged_after_the_alarm_was_raised_for_it() {
-        let template = include_str!("../../../template.yaml");
-        let (_, block) = template.split_once("MetricName: oldest_due_seconds\n").unwrap();
-        let threshold: i64 = block.split_once("Threshold: ").unwrap().1.lines().next().unwrap().parse().unwrap();
-        // The gauge of a minute is written more than a minute before the next sweep ends.
-        assert!(Gauge::PAGED_WAIT >= SignedDuration::from_secs(threshold) + SignedDuration::from_mins(3));
-    }
-
-    #[test]
     fn what_waits_for_a_minute_is_not_a_wait() {
         let young = vec![wait(order(1), 9), wait(lead(2), 9)];
         assert_eq!(measure_gauges(&young, at_minute(10)), []);

@@ -56,7 +56,7 @@ use crate::{
     line::{LineState, LineStatus, SlotReservation},
     provider::ProviderClient,
     secret::SecretStore,
-    telemetry::{self, Gauge, Measurement, Metric},
+    telemetry::{self, Measurement, Metric},
 };
 use known_contacts::KnownContacts;
 use line_access::LineAccess;
@@ -314,21 +314,13 @@ impl Dispatcher {
         result
     }
 
-    /// Whether the wait of an expired message raised an alarm. In the quiet hours no wait does.
-    fn was_paged(&self, row: &LedgerRow) -> bool {
-        let waited = row.waiting_since.map(|since| row.updated_at.duration_since(since));
-        let is_quiet = !row.ignores_quiet_hours
-            && self.config.quiet_hours_end_in_zone(row.zone.as_deref(), row.updated_at).is_some();
-        waited.is_some_and(|waited| waited >= Gauge::PAGED_WAIT) && !is_quiet
-    }
-
     /// Logs and counts the state of a message. An outage that paged already is not counted again
     /// for each message that expires in it.
     fn report_row(&self, row: &LedgerRow) {
         let metric = match row.state {
             MessageState::Accepted => Some(Metric::MessagesAccepted),
             MessageState::Held => Some(Metric::MessagesHeld),
-            MessageState::Expired if self.was_paged(row) => None,
+            MessageState::Expired if was_paged(&self.config, row) => None,
             MessageState::Expired => Some(Metric::MessagesExpired),
             MessageState::NeedsHuman => Some(Metric::MessagesNeedingHuman),
             MessageState::Unknown => Some(Metric::MessagesUnknown),
@@ -361,6 +353,17 @@ impl Dispatcher {
     }
 }
 
+/// Whether the wait of an expired message raised an alarm. What becomes useless in the quiet hours
+/// was in the gauge until they began.
+fn was_paged(config: &ClientConfig, row: &LedgerRow) -> bool {
+    let quiet_since = if row.ignores_quiet_hours {
+        None
+    } else {
+        config.quiet_hours_start_in_zone(row.zone.as_deref(), row.useful_until)
+    };
+    row.waiting_since.is_some_and(|since| telemetry::was_paged(since, quiet_since, row.updated_at))
+}
+
 /// Whether the history of a row's subject shows that its customer got an earlier message, under
 /// either form of the number.
 fn is_known_customer(row: &LedgerRow, history: &[LedgerRow]) -> bool {
@@ -382,7 +385,10 @@ async fn prefetch_line_tokens(config: &ClientConfig, secrets: &SecretStore, now:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{contact::Phone, ledger::waiting_row};
+    use crate::{
+        contact::Phone,
+        ledger::{ClaimOwner, HoldReason, RowChange, apply_change, waiting_row},
+    };
 
     fn row_to(number: Option<&str>, state: MessageState) -> LedgerRow {
         let to = number.map(|number| Phone::from_e164(number).unwrap());
@@ -400,6 +406,46 @@ mod tests {
             (None, MessageState::Accepted, false),
         ] {
             assert_eq!(is_known_customer(&row, &[row_to(number, state)]), expected, "{number:?}");
+        }
+    }
+
+    /// A message that its line holds from 20:40 on, and that is useful until 23:00, as it expired.
+    fn expire_in_the_night(due_at: &str, quiet_hours: &str) -> (ClientConfig, LedgerRow) {
+        let config = ClientConfig::parse(&format!(
+            "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"UTC\"\nlanguages = [\"en\"]\n\
+             quiet_hours = {quiet_hours}\n[lines.main]\nline_id = \"line_1\"\n"
+        ))
+        .unwrap();
+        let at = |time: &str| format!("2026-11-29T{time}:00Z").parse::<Timestamp>().unwrap();
+        let owner = || ClaimOwner("sweep".to_owned());
+        let mut row = LedgerRow { due_at: Some(at(due_at)), useful_until: at("23:00"), ..waiting_row() };
+        let held = |until: Timestamp, reason| RowChange::Hold { owner: owner(), until, reason };
+        for (now, hold) in [
+            (due_at, held(at("21:05"), HoldReason::Obstacle("line down".to_owned()))),
+            ("21:05", held(at("23:59"), HoldReason::QuietHours)),
+        ] {
+            let claim = RowChange::Claim { owner: owner(), lease_until: at(now) };
+            row = apply_change(&row, &claim, at(now)).unwrap();
+            row = apply_change(&row, &hold, at(now)).unwrap();
+        }
+        let row = apply_change(&row, &RowChange::Expire { owner: None }, at("23:00")).unwrap();
+        (config, row)
+    }
+
+    #[test]
+    fn a_message_that_waited_long_before_the_quiet_hours_in_which_it_expired_has_paged() {
+        let night = "{ from = \"21:00\", to = \"23:59\" }";
+        for (due_at, quiet_hours, expected) in [
+            ("20:40", night, true),
+            ("20:50", night, false),
+            ("20:50", "{ from = \"21:04\", to = \"23:59\" }", true),
+            // It did not wait before they began.
+            ("21:01", night, false),
+        ] {
+            let (config, row) = expire_in_the_night(due_at, quiet_hours);
+            assert_eq!(was_paged(&config, &row), expected, "{due_at} {quiet_hours}");
+            let urgent = LedgerRow { ignores_quiet_hours: true, ..row };
+            assert!(was_paged(&config, &urgent), "its gauge was written all the time");
         }
     }
 }

@@ -8,7 +8,7 @@
 //!   same key, or a person decides.
 //! - A row that waits although it should have gone says since when (`waiting_since`), however often
 //!   it is held, and still does when it has expired. A row that is settled otherwise, or that waits
-//!   for the end of the quiet hours, does not.
+//!   for the end of the quiet hours, does not. One that becomes useless in them keeps it.
 //!
 //! **Exception:** a message that was observed on the line becomes accepted, even if it needed a
 //! person or was superseded.
@@ -262,16 +262,21 @@ fn settle_row(mut next: LedgerRow, state: MessageState, reason: Option<String>) 
     LedgerRow { state, reason, ..next }
 }
 
-/// Holds a row. Only an obstacle makes it wait: in quiet hours it should not go yet.
+/// Holds a row. Only an obstacle makes it wait: in quiet hours it should not go yet. A row that
+/// expires in them keeps since when it waited before.
 fn hold_row(row: &LedgerRow, mut next: LedgerRow, until: Timestamp, reason: &HoldReason, now: Timestamp) -> LedgerRow {
     release_claim(&mut next);
     next.state = if row.may_have_arrived() { MessageState::Unknown } else { MessageState::Held };
-    let mut until = until.min(row.useful_until);
-    if let HoldReason::Obstacle(_) = reason {
-        until = until.min(now + MAX_OBSTACLE_HOLD);
-        next.waiting_since = row.waiting_since.or(Some(now));
+    let mut due_at = until.min(row.useful_until);
+    match reason {
+        HoldReason::Obstacle(_) => {
+            due_at = due_at.min(now + MAX_OBSTACLE_HOLD);
+            next.waiting_since = row.waiting_since.or(Some(now));
+        }
+        HoldReason::QuietHours if until > row.useful_until => next.waiting_since = row.waiting_since,
+        HoldReason::QuietHours | HoldReason::FirstContacts(_) => {}
     }
-    next.due_at = Some(until.max(now));
+    next.due_at = Some(due_at.max(now));
     next.reason = Some(reason.text().to_owned());
     next
 }
@@ -405,6 +410,15 @@ pub(super) mod tests {
         matches!(change, RowChange::Hold { reason: HoldReason::QuietHours | HoldReason::FirstContacts(_), .. })
     }
 
+    /// Whether a row became or becomes useless while it waits. It keeps since when it waits.
+    fn is_useless(row: &LedgerRow, change: &RowChange) -> bool {
+        match change {
+            RowChange::Expire { .. } => row.state == MessageState::Expired,
+            RowChange::Hold { until, reason: HoldReason::QuietHours, .. } => *until > row.useful_until,
+            _ => false,
+        }
+    }
+
     pub(in crate::ledger) fn any_change() -> impl Strategy<Value = RowChange> {
         let reason = || "[a-z ]{0,8}";
         prop_oneof![
@@ -452,7 +466,7 @@ pub(super) mod tests {
                 prop_assert_eq!(next.state == MessageState::Claimed, next.owner.is_some());
                 prop_assert_eq!(next.state.is_settled(), next.due_at.is_none(), "{:?}", next.state);
                 let waits = matches!(next.state, MessageState::Held | MessageState::Unknown);
-                if next.state == MessageState::Expired {
+                if is_useless(&next, &change) {
                     prop_assert_eq!(next.waiting_since, row.waiting_since);
                 } else if next.state.is_settled() || is_planned_wait(&change) {
                     prop_assert_eq!(next.waiting_since, None, "{:?}", change);
