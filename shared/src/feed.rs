@@ -187,7 +187,8 @@ pub enum FeedStoreError {
 impl ClassifyFault for FeedStoreError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Load(_) | Self::Save(_) | Self::Conflict | Self::NewerVersion { .. } => Fault::Transient,
+            Self::Load(_) | Self::Save(_) | Self::Conflict => Fault::Transient,
+            Self::NewerVersion { .. } => Fault::NewerVersion,
             Self::Damaged { .. } | Self::TooLarge(_) => Fault::Permanent,
         }
     }

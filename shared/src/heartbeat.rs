@@ -43,7 +43,7 @@ use crate::{
     telemetry::{self, Gauge},
 };
 
-/// The id of the heartbeat in each inbox. The role of reminder-scheduler may write no other item.
+/// The id of the heartbeat in each inbox. The role of reminder-scheduler may put no other item.
 pub const HEARTBEAT_ID: &str = "heartbeat";
 /// The subject of the receipts in the ledger.
 pub const HEARTBEAT_SUBJECT: &str = "heartbeat";

@@ -40,7 +40,7 @@ use crate::{
 /// The ledger failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// A write failed.
+    /// An item could not be put.
     #[error("the ledger could not be written")]
     Write(#[source] Box<SdkError<PutItemError>>),
     /// A claim in a transaction failed.
@@ -49,19 +49,19 @@ pub enum LedgerError {
     /// Other invocations kept writing the same rows.
     #[error("the ledger could not be written: too many conflicting writes")]
     TooManyConflicts,
-    /// The history of a subject, or the due items, could not be read.
+    /// The rows of a subject, or of an index, could not be read.
     #[error("the ledger could not be read")]
     Query(#[source] Box<SdkError<QueryError>>),
-    /// A row could not be read.
+    /// An item could not be read.
     #[error("a row of the ledger could not be read")]
     Get(#[source] Box<SdkError<GetItemError>>),
-    /// A count of leads, an opt-out or an appointment could not be written.
+    /// An item could not be updated.
     #[error("the ledger could not be written")]
     Update(#[source] Box<SdkError<UpdateItemError>>),
     /// The system has no random numbers for a new pseudonym key.
     #[error("could not create the pseudonym key: the system has no random numbers")]
     NoRandomNumbers,
-    /// A row is damaged.
+    /// An item is damaged, or a newer version of tellonce wrote it.
     #[error(transparent)]
     InvalidItem(#[from] LedgerItemError),
 }
