@@ -1,8 +1,8 @@
 //! Joins what a line reports about a message to the ledger row of that message.
 //!
 //! Flow: if the ledger has a row with the reported id, the row receives the report, and nothing
-//! else is written. Else the report goes into the message's record. The record is matched with a
-//! ledger row, and the row receives what the record holds. A failed delivery alerts the team.
+//! else is written. Otherwise the report goes into the message's record. The record is matched with
+//! a ledger row, and the row receives what the record holds. A failed delivery alerts the team.
 //!
 //! A report that adds nothing writes nothing. If only a newer version of tellonce can read the
 //! message's row, the report waits in the record for that version.
@@ -12,7 +12,6 @@ use tellonce_core::{
     client_config::ClientConfig,
     clock::Clock,
     contact::{Lid, Phone},
-    fault::{ClassifyFault as _, Fault, error_chain},
     ledger::{
         DeliveryStatus, IdempotencyKey, Ledger, LedgerRow, RowChange, SaveOutcome, TransitionRefused, apply_change,
     },
@@ -26,11 +25,13 @@ use crate::{
     line_event::{LineMessage, MessageDirection, StatusReport},
     message_record::{self, LedgerLink, LedgerMatch, MessageAuthor, MessageRecord, ObservedMessage},
     record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate, retention_days},
-    sync_error::SyncError,
+    sync_error::{SyncError, unless_newer_version},
 };
 
 /// How often a record or a row is read again after another writer was faster.
 const MAX_ATTEMPTS: u32 = 12;
+/// What waits for a newer version of tellonce, for the log.
+const APPLY_REPORT: &str = "apply a report yet";
 
 /// Joins message records to ledger rows.
 pub(crate) struct Reconciler<'a> {
@@ -40,6 +41,14 @@ pub(crate) struct Reconciler<'a> {
     pub(crate) store: &'a RecordStore,
     pub(crate) alerts: &'a AlertSender<'a>,
     pub(crate) lid_contacts: &'a LidContacts<'a>,
+}
+
+/// The rows with the provider's id of a reported message.
+enum RowsWithId {
+    /// One of them received the report.
+    Applied,
+    /// None of them received it. `None` if only a newer version of tellonce can read one.
+    Open(Option<Vec<LedgerRow>>),
 }
 
 /// What a line reported about a message, for the message's ledger row.
@@ -84,12 +93,13 @@ impl Reconciler<'_> {
             delivery_status: DeliveryStatus::sent(),
             at: message.sent_at,
         };
-        if self.apply_by_id(&report).await? {
-            return Ok(MessageAuthor::Tellonce);
-        }
+        let rows_with_id = match self.apply_by_id(&report).await? {
+            RowsWithId::Applied => return Ok(MessageAuthor::Tellonce),
+            RowsWithId::Open(rows) => rows,
+        };
         let now = self.clock.now();
         let add_message = |record: MessageRecord| record.with_message(message, now);
-        Ok(self.add_to_record(line, &message.message_id, add_message).await?.author())
+        Ok(self.add_to_record(line, &message.message_id, rows_with_id, add_message).await?.author())
     }
 
     /// Records a status report, and applies it to the ledger row.
@@ -102,17 +112,18 @@ impl Reconciler<'_> {
             delivery_status: status.delivery_status,
             at: status.reported_at,
         };
-        if self.apply_by_id(&report).await? {
-            return Ok(());
+        let add_status = |record: MessageRecord| record.with_status(status);
+        match self.apply_by_id(&report).await? {
+            RowsWithId::Applied => Ok(()),
+            RowsWithId::Open(rows) => self.add_to_record(line, &status.message_id, rows, add_status).await.map(drop),
         }
-        self.add_to_record(line, &status.message_id, |record| record.with_status(status)).await.map(drop)
     }
 
     /// Checks a record again that is due.
     pub(crate) async fn reconcile_due_record(&self, key: &ItemKey) -> Result<(), SyncError> {
         match self.store.get_record::<MessageRecord>(key).await? {
             Some(record) if record.value.needs_check() => {
-                let checked = self.reconcile_record(key, record.value.clone(), true).await?;
+                let checked = self.reconcile_record(key, record.value.clone(), None, true).await?;
                 // If another invocation was faster, the record stays due.
                 self.store.put_record(key, checked, Some(&record)).await.map(drop).map_err(SyncError::from)
             }
@@ -120,29 +131,32 @@ impl Reconciler<'_> {
         }
     }
 
-    /// Applies a report to the row that the provider's id names. Returns whether that was possible.
-    async fn apply_by_id(&self, report: &RowReport<'_>) -> Result<bool, SyncError> {
-        unless_newer_version(self.try_apply_by_id(report).await).map(Option::unwrap_or_default)
+    /// Applies a report to the row that the provider's id names, if that is possible.
+    async fn apply_by_id(&self, report: &RowReport<'_>) -> Result<RowsWithId, SyncError> {
+        Ok(unless_newer_version(APPLY_REPORT, self.try_apply_by_id(report).await)?.unwrap_or(RowsWithId::Open(None)))
     }
 
-    async fn try_apply_by_id(&self, report: &RowReport<'_>) -> Result<bool, SyncError> {
+    async fn try_apply_by_id(&self, report: &RowReport<'_>) -> Result<RowsWithId, SyncError> {
         let rows = self.ledger.find_by_provider_id(report.message_id).await?;
-        let mut of_line = rows.into_iter().filter(|row| row.line == report.line);
-        match (of_line.next(), of_line.next()) {
+        let mut of_line = rows.iter().filter(|row| row.line == report.line);
+        let is_applied = match (of_line.next(), of_line.next()) {
             // The id became known only after a repeated submit. Reports that arrived before are in
             // the message's record, which adds this one.
-            (Some(row), None) if row.attempts > 0 && row.message_id.is_none() => Ok(false),
-            (Some(row), None) => Ok(self.apply_report(row, report).await?.is_some()),
-            _ => Ok(false),
-        }
+            (Some(row), None) if row.attempts > 0 && row.message_id.is_none() => false,
+            (Some(row), None) => self.apply_report(row.clone(), report).await?.is_some(),
+            _ => false,
+        };
+        Ok(if is_applied { RowsWithId::Applied } else { RowsWithId::Open(Some(rows)) })
     }
 
     /// Adds a report to the record of its message, looks for the message's row, and writes the
-    /// record if anything is new.
+    /// record if anything is new. `rows_with_id` are the rows with its id, if they were read just
+    /// now. Each query of the index is paid.
     async fn add_to_record(
         &self,
         line: &str,
         message_id: &str,
+        mut rows_with_id: Option<Vec<LedgerRow>>,
         change: impl Fn(MessageRecord) -> MessageRecord,
     ) -> Result<MessageRecord, SyncError> {
         let key = MessageRecord::item_key(line, message_id);
@@ -153,7 +167,7 @@ impl Reconciler<'_> {
             let known = before.as_ref().map(|before| before.value.clone());
             let mut record = change(known.clone().unwrap_or_else(new));
             if record.needs_check() || record.may_be_ours() {
-                record = self.reconcile_record(&key, record, false).await?;
+                record = self.reconcile_record(&key, record, rows_with_id.take(), false).await?;
             }
             if known.as_ref() == Some(&record) {
                 return Ok(record);
@@ -171,14 +185,16 @@ impl Reconciler<'_> {
         &self,
         key: &ItemKey,
         record: MessageRecord,
+        rows_with_id: Option<Vec<LedgerRow>>,
         is_scheduled: bool,
     ) -> Result<MessageRecord, SyncError> {
-        let found = unless_newer_version(self.find_ledger_row(&record).await)?.unwrap_or(LedgerMatch::Undecided);
+        let found = unless_newer_version(APPLY_REPORT, self.find_ledger_row(&record, rows_with_id).await)?;
+        let found = found.unwrap_or(LedgerMatch::Undecided);
         let now = self.clock.now();
         let applied = match &found {
             LedgerMatch::Row { row, .. } => {
                 let report = RowReport::of_record(&record, now);
-                unless_newer_version(self.apply_report((**row).clone(), &report).await)?.flatten()
+                unless_newer_version(APPLY_REPORT, self.apply_report((**row).clone(), &report).await)?.flatten()
             }
             LedgerMatch::Undecided | LedgerMatch::NoMatch => None,
         };
@@ -194,12 +210,19 @@ impl Reconciler<'_> {
         Ok(next)
     }
 
-    async fn find_ledger_row(&self, record: &MessageRecord) -> Result<LedgerMatch, SyncError> {
+    async fn find_ledger_row(
+        &self,
+        record: &MessageRecord,
+        rows_with_id: Option<Vec<LedgerRow>>,
+    ) -> Result<LedgerMatch, SyncError> {
         if let LedgerLink::Row { subject, stage, weak } = &record.link {
             let row = self.ledger.read_row(&IdempotencyKey::from_parts(subject, stage)).await?;
             return Ok(row.map_or(LedgerMatch::NoMatch, |row| LedgerMatch::Row { row: Box::new(row), weak: *weak }));
         }
-        let rows_with_id = self.ledger.find_by_provider_id(&record.message_id).await?;
+        let rows_with_id = match rows_with_id {
+            Some(rows) => rows,
+            None => self.ledger.find_by_provider_id(&record.message_id).await?,
+        };
         let seen = record.observed.as_ref().filter(|_| rows_with_id.is_empty() && record.link == LedgerLink::Unknown);
         let phone = match seen {
             Some(seen) => self.find_customer_number(record, seen).await?,
@@ -316,16 +339,5 @@ impl Reconciler<'_> {
             line.name = after.line,
             "recorded status {} of message {}", after.delivery_status, after.key
         );
-    }
-}
-
-/// Nothing, if only a newer version of tellonce can read a row.
-fn unless_newer_version<T>(result: Result<T, SyncError>) -> Result<Option<T>, SyncError> {
-    match result {
-        Err(error) if error.fault() == Fault::NewerVersion => {
-            tracing::warn!("a report waits for a newer version of tellonce: {}", error_chain(&error));
-            Ok(None)
-        }
-        result => result.map(Some),
     }
 }

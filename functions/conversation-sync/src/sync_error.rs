@@ -2,7 +2,7 @@
 
 use tellonce_core::{
     dispatch::DispatchError,
-    fault::{ClassifyFault, Fault},
+    fault::{ClassifyFault, Fault, error_chain},
     inbox::InboxError,
     ledger::LedgerError,
 };
@@ -30,6 +30,18 @@ impl ClassifyFault for SyncError {
             Self::Dispatch(error) => error.fault(),
             Self::Inbox(error) => error.fault(),
         }
+    }
+}
+
+/// A result, or `None` if only a newer version of tellonce can read a row. The log names what could
+/// not be done then.
+pub(crate) fn unless_newer_version<T, E: ClassifyFault>(action: &str, result: Result<T, E>) -> Result<Option<T>, E> {
+    match result {
+        Err(error) if error.fault() == Fault::NewerVersion => {
+            tracing::warn!("could not {action}: {}", error_chain(&error));
+            Ok(None)
+        }
+        result => result.map(Some),
     }
 }
 

@@ -5,9 +5,11 @@ use tellonce_core::{
     appointment::Appointment,
     client_config::{ClientConfig, EscalationTrigger},
     contact::Phone,
-    fault::{ClassifyFault as _, Fault, error_chain},
+    fault::error_chain,
     ledger::{Ledger, LedgerError, LedgerRow},
 };
+
+use crate::sync_error::unless_newer_version;
 
 /// How far back the history reaches.
 const HISTORY_PERIOD: SignedDuration = SignedDuration::from_hours(24 * 90);
@@ -35,13 +37,8 @@ pub(crate) async fn load_known_rows(
     phone: Option<&Phone>,
     now: Timestamp,
 ) -> Result<Vec<LedgerRow>, LedgerError> {
-    match load_sent_rows(ledger, phone, now).await {
-        Err(error) if error.fault() == Fault::NewerVersion => {
-            tracing::error!("could not use a customer's sent messages: {}", error_chain(&error));
-            Ok(Vec::new())
-        }
-        result => result,
-    }
+    let sent_rows = load_sent_rows(ledger, phone, now).await;
+    Ok(unless_newer_version("use a customer's sent messages", sent_rows)?.unwrap_or_default())
 }
 
 /// The same, or nothing if the ledger fails: a notification without history is better than none.
@@ -74,12 +71,8 @@ pub(crate) async fn load_appointments(
     subjects.dedup();
     let mut appointments = Vec::new();
     for subject in subjects.into_iter().take(MAX_APPOINTMENTS) {
-        match ledger.read_appointment(subject).await {
-            Err(error) if error.fault() == Fault::NewerVersion => {
-                tracing::error!("could not use an appointment: {}", error_chain(&error));
-            }
-            appointment => appointments.extend(appointment?),
-        }
+        let appointment = ledger.read_appointment(subject).await;
+        appointments.extend(unless_newer_version("use an appointment", appointment)?.flatten());
     }
     Ok(appointments)
 }
