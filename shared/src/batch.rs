@@ -106,14 +106,12 @@ impl BatchProcessor<'_> {
         &self,
         event: StreamEvent,
         max_concurrent: usize,
-        has_time: impl Fn() -> bool,
         process: impl AsyncFn(&InboxItem) -> Result<Option<O>, E>,
     ) -> BatchFailures {
-        let (has_time, process) = (&has_time, &process);
+        let process = &process;
         let each = event.records.into_iter().map(|record| async move {
             // Lambda repeats everything from the first failure on.
-            let has_time = self.deadline.has_time_for_call() && has_time();
-            let retry = !has_time || self.process_in_time(&record.dynamodb, process).await;
+            let retry = !self.deadline.has_time_for_call() || self.process_in_time(&record.dynamodb, process).await;
             (retry, record.dynamodb)
         });
         let mut failures = BatchFailures::default();
@@ -278,8 +276,7 @@ mod tests {
             let event = serde_json::from_value(json!({ "Records": [heartbeat] })).unwrap();
             let process = async |_: &InboxItem| -> Result<Option<DeliveryOutcome>, Panicked> { panic!("no delivery") };
             let reply = http_response(&format!("{status}\r\ncontent-type: application/x-amz-json-1.0"), "{}");
-            let (failures, written) =
-                tokio::join!(batch.process_batch(event, 1, || true, process), fake_api.reply_once(&reply));
+            let (failures, written) = tokio::join!(batch.process_batch(event, 1, process), fake_api.reply_once(&reply));
             assert_eq!(failures, BatchFailures::default());
             let written = written.unwrap();
             assert!(written.contains("UpdateItem") && written.contains("store-inbox"), "{written}");
@@ -300,8 +297,7 @@ mod tests {
             Ok(None)
         };
         let reply = http_response("200 OK\r\ncontent-type: application/x-amz-json-1.0", "{}");
-        let (failures, written) =
-            tokio::join!(batch.process_batch(event, 1, || true, process), fake_api.reply_once(&reply));
+        let (failures, written) = tokio::join!(batch.process_batch(event, 1, process), fake_api.reply_once(&reply));
         assert_eq!(failures, BatchFailures::default());
         assert_eq!(*seen.lock().unwrap(), ["shop#d-1", "shop#d-2"]);
         let written = written.unwrap();
@@ -325,7 +321,7 @@ mod tests {
                 .await;
             Ok(None)
         };
-        let failures = batch.process_batch(event, 1, || true, process).await;
+        let failures = batch.process_batch(event, 1, process).await;
         // The first used up the time, so no other was begun.
         let failed: Vec<&str> = failures.failed.iter().map(|item| &item.sequence_number[..]).collect();
         assert_eq!((failed, seen.lock().unwrap().len()), (vec!["2", "3", "4"], 1));

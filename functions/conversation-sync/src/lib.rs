@@ -217,7 +217,7 @@ impl ConversationSync {
             deadline: invocation.deadline,
         };
         let process = async |item: &_| flow.process_delivery(item).await;
-        let failures = batch.process_batch(event, CONCURRENT_DELIVERIES, || true, process).await;
+        let failures = batch.process_batch(event, CONCURRENT_DELIVERIES, process).await;
         self.deliver_tasks(invocation, &created).await;
         failures
     }

@@ -136,12 +136,9 @@ impl LeadFirstTouch {
             deadline: invocation.deadline,
         };
         // Each send checks the remaining time.
-        work.process_batch(
-            event,
-            MAX_CONCURRENT_DELIVERIES,
-            || true,
-            async |entry| self.process_delivery(invocation, entry).await,
-        )
+        work.process_batch(event, MAX_CONCURRENT_DELIVERIES, async |entry| {
+            self.process_delivery(invocation, entry).await
+        })
         .await
     }
 }

@@ -125,7 +125,7 @@ impl OrderNotifier {
             deadline: invocation.deadline,
         };
         // Each lookup and each send checks the remaining time.
-        work.process_batch(event, 1, || true, async |entry| self.process_delivery(invocation, entry).await).await
+        work.process_batch(event, 1, async |entry| self.process_delivery(invocation, entry).await).await
     }
 }
 

@@ -59,7 +59,6 @@ mod samples;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -85,10 +84,6 @@ use lookup::BookingLookupClient;
 
 pub use booking_flow::BookingError;
 pub use sweep_flow::SweepSummary;
-
-/// The least time that must remain to start another booking. Only slow tables use up more: a lookup
-/// or a feed that hangs leaves more than this.
-const MIN_TIME_FOR_BOOKING: Duration = Duration::from_secs(15);
 
 /// What became of the last push of a feed.
 #[derive(Debug, Clone, Copy)]
@@ -253,8 +248,7 @@ impl ReminderScheduler {
             clock: &self.dispatcher.clock,
             deadline,
         };
-        let has_time = || deadline.remaining() >= MIN_TIME_FOR_BOOKING;
-        work.process_batch(event, 1, has_time, async |entry| self.process_delivery(entry, deadline).await).await
+        work.process_batch(event, 1, async |entry| self.process_delivery(entry, deadline).await).await
     }
 }
 

@@ -36,8 +36,6 @@ const TIME_IN_PROGRESS: SignedDuration = SignedDuration::from_mins(5);
 const LOOK_PAUSES_MS: [u64; 12] = [50, 100, 200, 400, 750, 1000, 1000, 1000, 1000, 1500, 1500, 1500];
 /// The most replays of one sender at the same time, and the most lookups that end at the same time.
 const MAX_CONCURRENT: usize = 8;
-/// With less time left than this, nothing more is replayed or ended.
-const MIN_TIME: Duration = Duration::from_secs(5);
 
 /// The replays failed.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +96,7 @@ impl LookupReplays<'_> {
         let senders = plan.take_replays(now).into_iter().map(|sender| self.replay_sender(sender, deadline));
         let ends = plan.ended.iter().map(async |lookup| {
             let is_ended =
-                deadline.remaining() >= MIN_TIME && log_failure(lookup, self.end_lookup(lookup).await).unwrap_or(false);
+                deadline.has_time_for_call() && log_failure(lookup, self.end_lookup(lookup).await).unwrap_or(false);
             usize::from(is_ended)
         });
         let ends = futures::stream::iter(ends).buffer_unordered(MAX_CONCURRENT);
@@ -143,7 +141,7 @@ impl LookupReplays<'_> {
         let now = self.clock.now();
         let mut waiting = std::iter::once(first).chain(others);
         let replayed = loop {
-            let is_due = |lookup: &WaitingLookup| lookup.due_at <= now && deadline.remaining() >= MIN_TIME;
+            let is_due = |lookup: &WaitingLookup| lookup.due_at <= now && deadline.has_time_for_call();
             let Some(lookup) = waiting.next().filter(is_due) else { return 0 };
             match log_failure(&lookup, self.replay_lookup(&lookup).await) {
                 Some(Some(replayed)) => break replayed,
@@ -157,7 +155,7 @@ impl LookupReplays<'_> {
             return 1;
         }
         let replays = others.iter().map(async |lookup| {
-            if deadline.remaining() < MIN_TIME {
+            if !deadline.has_time_for_call() {
                 return 0;
             }
             usize::from(matches!(log_failure(lookup, self.replay_lookup(lookup).await), Some(Some(_))))
@@ -187,7 +185,7 @@ impl LookupReplays<'_> {
     /// another failure the function writes the row again.
     async fn lookup_succeeds(&self, replayed: &WaitingLookup, deadline: Deadline) -> Result<bool, LookupReplayError> {
         for pause in LOOK_PAUSES_MS {
-            if deadline.remaining() < MIN_TIME {
+            if !deadline.has_time_for_call() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(pause)).await;
