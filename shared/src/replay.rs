@@ -1,14 +1,14 @@
 //! Replays by an operator: the deliveries of a time, an outcome or a sender are processed again.
 //!
 //! Flow: an operator invokes the function of an inbox with `{"replay": {…}}`. [`replay_deliveries`]
-//! scans the inbox and removes the outcomes of the deliveries that match. The inbox's stream wakes
-//! the function with each of them.
+//! walks through the inbox ([`walk_inbox`]) and removes the outcomes of the deliveries that match.
+//! The inbox's stream wakes the function with each of them.
 //!
 //! Promises: a delivery is replayed only if its outcome is still the one that was read. One that
 //! was processed already sends nothing twice, because the ledger has a row for each message. Does
 //! **not** find deliveries that the inbox has forgotten.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,14 +16,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::{Clock, Deadline},
     fault::{ClassifyFault, Fault},
-    inbox::{DeliveryFilter, Inbox, InboxError, NO_OUTCOME},
+    inbox::{DeliveryFilter, Inbox, InboxError, ListedDelivery, NO_OUTCOME},
 };
 
-/// The most deliveries that are replayed concurrently.
-const MAX_CONCURRENT_REPLAYS: usize = 8;
-/// With less time left than this, nothing more is read or replayed: a call to a table that hangs
-/// takes up to 8 s.
-const MIN_TIME: Duration = Duration::from_secs(10);
+/// The most deliveries that are changed concurrently.
+const MAX_CONCURRENT_CHANGES: usize = 8;
 /// After this many deliveries a dry run ends, because its response lists them.
 const MAX_LISTED: usize = 1000;
 
@@ -108,8 +105,52 @@ impl ReplayCommand {
     }
 }
 
-/// Replays the deliveries of an inbox that match, as long as there is time. The position of the
-/// response is behind the last delivery that was replayed.
+/// Where a walk through an inbox ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WalkEnd {
+    /// Whether it ended before the whole inbox was read.
+    pub more: bool,
+    /// Where the inbox is read on: behind the last delivery that was acted on.
+    pub position: Option<String>,
+}
+
+/// Acts on the deliveries of an inbox that match, as long as there is time. `act` gets as many as
+/// it may change concurrently. It returns whether the walk goes on.
+pub async fn walk_inbox(
+    inbox: &Inbox,
+    filter: &DeliveryFilter<'_>,
+    mut position: Option<String>,
+    deadline: Deadline,
+    mut act: impl AsyncFnMut(&[ListedDelivery]) -> Result<bool, InboxError>,
+) -> Result<WalkEnd, InboxError> {
+    loop {
+        let (deliveries, next) = inbox.scan_deliveries(filter, position.as_deref()).await?;
+        for some in deliveries.chunks(MAX_CONCURRENT_CHANGES) {
+            if !deadline.has_time_for_call() {
+                return Ok(WalkEnd { more: true, position });
+            }
+            let goes_on = act(some).await?;
+            // The inbox is read on behind any of its keys.
+            position = some.last().map(|delivery| delivery.id.clone());
+            if !goes_on {
+                return Ok(WalkEnd { more: true, position });
+            }
+        }
+        position = next;
+        if position.is_none() || !deadline.has_time_for_call() {
+            return Ok(WalkEnd { more: position.is_some(), position });
+        }
+    }
+}
+
+/// Makes changes of deliveries concurrently, and returns how many were made.
+pub async fn count_changes(
+    changes: impl IntoIterator<Item = impl Future<Output = Result<bool, InboxError>>>,
+) -> Result<usize, InboxError> {
+    Ok(futures::future::try_join_all(changes).await?.into_iter().filter(|is_made| *is_made).count())
+}
+
+/// Replays the deliveries of an inbox that match, as long as there is time.
 pub async fn replay_deliveries(
     inbox: &Inbox,
     clock: &Clock,
@@ -117,54 +158,40 @@ pub async fn replay_deliveries(
     deadline: Deadline,
 ) -> Result<ReplaySummary, ReplayError> {
     let filter = command.to_filter()?;
-    let mut summary = ReplaySummary { position: command.position.clone(), ..ReplaySummary::default() };
-    loop {
-        let (deliveries, next) = inbox.scan_deliveries(&filter, summary.position.as_deref()).await?;
-        let mut is_late = false;
-        for some in deliveries.chunks(MAX_CONCURRENT_REPLAYS) {
-            is_late = deadline.remaining() < MIN_TIME;
-            if is_late {
-                break;
-            }
-            if command.dry_run {
-                summary.ids.extend(some.iter().map(|delivery| delivery.id.clone()));
-            } else {
-                let now = clock.now();
-                let replays =
-                    some.iter().map(|delivery| inbox.replay_delivery(&delivery.id, delivery.outcome.as_deref(), now));
-                let replayed = futures::future::try_join_all(replays).await?;
-                summary.replayed += replayed.into_iter().filter(|is_replayed| *is_replayed).count();
-            }
-            for delivery in some {
-                let code = delivery.outcome.as_deref().unwrap_or(NO_OUTCOME);
-                *summary.outcomes.entry(code.to_owned()).or_default() += 1;
-                // The inbox is read on behind any of its keys.
-                summary.position = Some(delivery.id.clone());
-            }
+    let mut summary = ReplaySummary::default();
+    let act = async |some: &[ListedDelivery]| {
+        if command.dry_run {
+            summary.ids.extend(some.iter().map(|delivery| delivery.id.clone()));
+        } else {
+            let now = clock.now();
+            let replays =
+                some.iter().map(|delivery| inbox.replay_delivery(&delivery.id, delivery.outcome.as_deref(), now));
+            summary.replayed += count_changes(replays).await?;
         }
-        if !is_late {
-            summary.position = next;
+        for delivery in some {
+            let code = delivery.outcome.as_deref().unwrap_or(NO_OUTCOME);
+            *summary.outcomes.entry(code.to_owned()).or_default() += 1;
         }
-        summary.more = is_late || summary.position.is_some();
-        let is_full = summary.ids.len() >= MAX_LISTED || deadline.remaining() < MIN_TIME;
-        if !summary.more || is_full {
-            tracing::info!(
-                deliveries.replayed = summary.replayed,
-                "operator replayed {} deliveries of the inbox",
-                summary.replayed
-            );
-            return Ok(summary);
-        }
-    }
+        Ok(summary.ids.len() < MAX_LISTED)
+    };
+    let WalkEnd { more, position } = walk_inbox(inbox, &filter, command.position.clone(), deadline, act).await?;
+    let replayed = summary.replayed;
+    tracing::info!(deliveries.replayed = replayed, "operator replayed {replayed} deliveries of the inbox");
+    Ok(ReplaySummary { more, position, ..summary })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use loopback::http_response;
     use serde_json::json;
 
     use super::*;
-    use crate::bootstrap::tests::start_fake_aws;
+    use crate::{
+        bootstrap::{AwsTimeouts, tests::start_fake_aws},
+        clock::RESPONSE_TIME,
+    };
 
     fn parse(replay: &str) -> ReplayCommand {
         serde_json::from_str::<ReplayPayload>(&format!("{{\"replay\": {replay}}}")).unwrap().replay
@@ -200,10 +227,11 @@ mod tests {
         let updated = reply(&json!({}));
         // The time is up while the first deliveries are replayed.
         let time = Duration::from_millis(300);
-        let deadline = Deadline::from_now(MIN_TIME + time);
+        let call = AwsTimeouts::default().operation;
+        let deadline = Deadline::from_now(call + RESPONSE_TIME + time);
         let replies = async {
             fake_api.reply_once(&page).await.unwrap();
-            for number in 0..MAX_CONCURRENT_REPLAYS {
+            for number in 0..MAX_CONCURRENT_CHANGES {
                 if number == 1 {
                     tokio::time::sleep(time).await;
                 }

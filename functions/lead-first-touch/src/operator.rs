@@ -13,15 +13,12 @@ use serde::{Deserialize, Serialize};
 use tellonce_core::{
     clock::Deadline,
     dispatch::Dispatcher,
-    inbox::{DeliveryFilter, Inbox, InboxError},
+    inbox::{DeliveryFilter, Inbox, InboxError, ListedDelivery},
     ledger::LedgerError,
-    replay::{ReplayCommand, ReplayError, ReplaySummary, replay_deliveries},
+    replay::{ReplayCommand, ReplayError, ReplaySummary, WalkEnd, count_changes, replay_deliveries, walk_inbox},
 };
 
 use crate::lead_outcome::LeadOutcome;
-
-/// With less time left than this, no further page of the inbox is read.
-const MIN_TIME_FOR_PAGE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The command of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -113,30 +110,23 @@ impl LeadOperator<'_> {
         self.dispatcher.ledger.resume_form(&form, greets_leads, self.dispatcher.clock.now()).await?;
         let held = LeadOutcome::HeldForReview.code();
         let dropped_outcome = LeadOutcome::Dropped.into();
-        let mut summary = HeldSummary { form, released: 0, dropped: 0, more: false };
-        let mut position = None;
-        loop {
-            let filter =
-                DeliveryFilter { sender: Some(&summary.form), outcome: Some(held), ..DeliveryFilter::default() };
-            let (deliveries, next) = self.inbox.scan_deliveries(&filter, position.as_deref()).await?;
-            for delivery in deliveries {
-                let now = self.dispatcher.clock.now();
+        let filter = DeliveryFilter { sender: Some(&form), outcome: Some(held), ..DeliveryFilter::default() };
+        let mut decided = 0;
+        let act = async |some: &[ListedDelivery]| {
+            let now = self.dispatcher.clock.now();
+            let changes = some.iter().map(async |delivery| {
                 if greets_leads {
-                    summary.released += usize::from(self.inbox.replay_delivery(&delivery.id, Some(held), now).await?);
+                    self.inbox.replay_delivery(&delivery.id, Some(held), now).await
                 } else {
-                    let is_dropped = self.inbox.replace_outcome(&delivery.id, held, &dropped_outcome, now).await?;
-                    summary.dropped += usize::from(is_dropped);
+                    self.inbox.replace_outcome(&delivery.id, held, &dropped_outcome, now).await
                 }
-            }
-            match next {
-                None => break,
-                Some(_) if deadline.remaining() < MIN_TIME_FOR_PAGE => {
-                    summary.more = true;
-                    break;
-                }
-                next => position = next,
-            }
-        }
+            });
+            decided += count_changes(changes).await?;
+            Ok(true)
+        };
+        let WalkEnd { more, .. } = walk_inbox(self.inbox, &filter, None, deadline, act).await?;
+        let (released, dropped) = if greets_leads { (decided, 0) } else { (0, decided) };
+        let summary = HeldSummary { form, released, dropped, more };
         tracing::info!(
             form.name = summary.form,
             leads.released = summary.released,
