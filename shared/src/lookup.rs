@@ -20,10 +20,6 @@ use crate::{
     secret::SecretError,
 };
 
-/// The longest time of a lookup, with its repetition under a newer credential. A response takes
-/// well below a second, and the deliveries behind must not wait for an API that hangs.
-pub const MAX_LOOKUP_TIME: Duration = Duration::from_secs(5);
-
 /// The largest accepted response, in bytes. The largest appointment or lead, with its intake forms,
 /// takes less.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
@@ -96,9 +92,6 @@ pub enum SenderApiError {
     /// There was no response.
     #[error("the sender's API did not respond")]
     Unreachable(#[source] reqwest::Error),
-    /// The response took too long.
-    #[error("the sender's API took more than {} s", MAX_LOOKUP_TIME.as_secs())]
-    TimedOut,
     /// The API limits the rate.
     #[error("the sender's API limits the rate ({codes})")]
     Throttled {
@@ -139,7 +132,6 @@ impl ClassifyFault for SenderApiError {
             // can replace a credential without a deployment, and the delivery must not be lost
             // until then.
             Self::Unreachable(_)
-            | Self::TimedOut
             | Self::Throttled { .. }
             | Self::ServerError(_)
             | Self::CredentialRefused { .. }
@@ -153,7 +145,7 @@ impl SenderApiError {
     /// What may pass; `None` if a repetition changes nothing.
     pub fn trouble(&self) -> Option<LookupTrouble> {
         match self {
-            Self::Unreachable(_) | Self::TimedOut => Some(LookupTrouble::NoResponse),
+            Self::Unreachable(_) => Some(LookupTrouble::NoResponse),
             Self::Throttled { retry_after, .. } => Some(LookupTrouble::Throttled { retry_after: *retry_after }),
             Self::ServerError(_) | Self::NotJson => Some(LookupTrouble::ServerError),
             Self::CredentialRefused { .. } => Some(LookupTrouble::Credential),
@@ -177,7 +169,7 @@ pub async fn fetch_json(
     request: RequestBuilder,
     refused: impl FnOnce(u16, &[u8]) -> Result<LookupResponse, SenderApiError>,
 ) -> Result<LookupResponse, SenderApiError> {
-    let response = request.timeout(MAX_LOOKUP_TIME).send().await.map_err(to_unreachable_error)?;
+    let response = request.send().await.map_err(to_unreachable_error)?;
     let status = response.status().as_u16();
     let retry_after = read_retry_after(&response);
     let body = http_body::read_body_up_to(MAX_RESPONSE_BYTES, response).await;

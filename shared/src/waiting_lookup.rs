@@ -6,23 +6,22 @@
 //! Main types: [`WaitingLookup`] is a delivery that waits; [`LookupQueue`] is what a function does
 //! with its own deliveries; [`WaitingLookups`] are the rows of all inboxes, for the sweep.
 //!
-//! Flow: if a lookup fails for a reason outside of tellonce, [`LookupQueue::wait`] writes a row
-//! (`lookup:{inbox}:{delivery}` / `state`), and the function gives the delivery the outcome
-//! `waiting-for-lookup`. Every minute the sweep reads the rows into a [`ReplayPlan`], and replays
-//! what the plan selects. A replay removes the outcome, so that the inbox's stream wakes the
-//! function again. A delivery that needs no further lookup settles the row
-//! ([`LookupQueue::settle`]).
+//! Flow: a function makes each lookup by [`LookupQueue::attempt`]. If it fails for a reason outside
+//! of tellonce, [`LookupQueue::wait`] writes a row (`lookup:{inbox}:{delivery}` / `state`), and the
+//! function gives the delivery the outcome `waiting-for-lookup`. Every minute the sweep reads the
+//! rows into a [`ReplayPlan`], and replays what the plan selects. A replay removes the outcome, so
+//! that the inbox's stream wakes the function again. A delivery that needs no further lookup
+//! settles the row ([`LookupQueue::settle`]).
 //!
 //! The row is written before the outcome. An outcome without a row would never be replayed. A row
 //! without an outcome is harmless: its replay finds no outcome to remove, and Lambda repeats the
 //! record.
 //!
 //! Promises: no record of a stream fails for a sender's trouble, and one sender that does not
-//! respond takes [`MAX_LOOKUP_TIME`](crate::lookup::MAX_LOOKUP_TIME) from a batch. A missing or
-//! refused credential waits as well, because a message is still useful when the operator has stored
-//! a valid one. What waits is in a gauge, whose alarm names the cause, so a lookup that ends after
-//! that alarm is not counted again. Does **not** cover the tables and secrets of AWS: if they fail,
-//! the record is repeated.
+//! respond takes [`MAX_LOOKUP_TIME`] from a batch. A missing or refused credential waits as well,
+//! because a message is still useful when the operator has stored a valid one. What waits is in a
+//! gauge, whose alarm names the cause, so a lookup that ends after that alarm is not counted again.
+//! Does **not** cover the tables and secrets of AWS: if they fail, the record is repeated.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -46,7 +45,7 @@ use crate::{
     attributes::{Item, ItemReader, number_value, send_if_current, text_value, time_value},
     client_config::ClientConfig,
     clock::Deadline,
-    fault::{ClassifyFault, Fault},
+    fault::{ClassifyFault, Fault, error_chain},
     inbox::{DeliveryOutcome, InboxItem},
     lookup::LookupTrouble,
     telemetry::{self, Metric},
@@ -54,6 +53,10 @@ use crate::{
 
 /// The code of a delivery that waits.
 pub const WAITING_CODE: &str = "waiting-for-lookup";
+/// The longest time of a lookup, with its credential and its repetition under a newer one. A
+/// response takes well below a second, and the deliveries behind must not wait for an API that
+/// hangs.
+pub const MAX_LOOKUP_TIME: Duration = Duration::from_secs(5);
 /// The value of `due_queue`. No line has this name, because it contains a colon.
 const QUEUE: &str = "queue:lookups";
 const STAGE: &str = "state";
@@ -168,6 +171,24 @@ impl WaitingLookup {
 
 fn build_subject(inbox: LookupInbox, delivery_id: &str) -> String {
     format!("lookup:{}:{delivery_id}", inbox.name())
+}
+
+/// The result of one try of a lookup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookupAttempt<T> {
+    /// It succeeded.
+    Answered(T),
+    /// It was not possible now.
+    Failed(LookupFailure),
+}
+
+/// Why a lookup was not possible now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupFailure {
+    /// What may pass.
+    pub trouble: LookupTrouble,
+    /// The reason, for people.
+    pub reason: String,
 }
 
 /// The outcome of a delivery whose lookup was not possible. `Display` writes the explanation.
@@ -465,9 +486,36 @@ impl LookupQueue {
         Self { rows, inbox, paused_until: Mutex::default() }
     }
 
+    /// Makes a lookup, for [`MAX_LOOKUP_TIME`] at most, unless an obstacle forbids it. `trouble`
+    /// says which errors may pass. The others are returned.
+    pub async fn attempt<T, E: std::error::Error>(
+        &self,
+        sender: &str,
+        deadline: Deadline,
+        now: Timestamp,
+        trouble: impl Fn(&E) -> Option<LookupTrouble>,
+        lookup: impl Future<Output = Result<T, E>>,
+    ) -> Result<LookupAttempt<T>, E> {
+        let fail = |trouble, reason| Ok(LookupAttempt::Failed(LookupFailure { trouble, reason }));
+        if let Some(obstacle) = self.find_obstacle(sender, deadline, now) {
+            return fail(LookupTrouble::NotTried, obstacle.to_owned());
+        }
+        match tokio::time::timeout(MAX_LOOKUP_TIME, lookup).await {
+            Ok(Ok(answer)) => Ok(LookupAttempt::Answered(answer)),
+            Ok(Err(error)) => match trouble(&error) {
+                Some(trouble) => fail(trouble, error_chain(&error)),
+                None => Err(error),
+            },
+            Err(_) => {
+                let reason = format!("the lookup took more than {} s", MAX_LOOKUP_TIME.as_secs());
+                fail(LookupTrouble::NoResponse, reason)
+            }
+        }
+    }
+
     /// Why a lookup must not be made in this invocation, if so: its sender did not respond a moment
     /// ago, or the time is short and the deliveries behind need it.
-    pub fn find_obstacle(&self, sender: &str, deadline: Deadline, now: Timestamp) -> Option<&'static str> {
+    fn find_obstacle(&self, sender: &str, deadline: Deadline, now: Timestamp) -> Option<&'static str> {
         let paused = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
         if paused.get(sender).is_some_and(|until| now < *until) {
             Some("the sender's API did not respond a moment ago")
@@ -476,17 +524,18 @@ impl LookupQueue {
         }
     }
 
-    /// Lets a delivery wait whose lookup failed, or ends a lookup that has become useless. Returns
-    /// the outcome to store with it.
+    /// Lets a delivery wait whose lookup failed, or ends a lookup that has become useless or whose
+    /// delivery the inbox forgets. Returns the outcome to store with it.
     pub async fn wait(
         &self,
         config: &ClientConfig,
         delivery: &InboxItem,
-        trouble: LookupTrouble,
-        reason: String,
+        LookupFailure { trouble, reason }: LookupFailure,
         useful_until: Timestamp,
         now: Timestamp,
     ) -> Result<UnansweredLookup, WaitingLookupError> {
+        let kept_for = SignedDuration::from_hours(24 * i64::from(config.retention.inbox_days));
+        let useful_until = useful_until.min(delivery.received_at + kept_for);
         self.pause_sender(&delivery.sender, trouble, now);
         for _ in 0..MAX_ATTEMPTS {
             let item = self.rows.get_item(&build_subject(self.inbox, &delivery.id)).await?;
@@ -734,5 +783,58 @@ mod tests {
         assert!(queue.find_obstacle("shop", long, after(89)).is_some());
         let short = Deadline::from_now(Duration::from_secs(20));
         assert!(queue.find_obstacle("other", short, now).is_some(), "the sends behind need the time");
+    }
+
+    #[tokio::test]
+    async fn a_lookup_fails_for_what_may_pass_and_other_errors_are_returned() {
+        let (_, aws) = start_fake_aws().await;
+        let queue = LookupQueue::new(WaitingLookups::new(aws.dynamodb(), "Ledger".to_owned()), LookupInbox::Stores);
+        let long = Deadline::from_now(Duration::from_mins(1));
+        let short = Deadline::from_now(Duration::from_secs(20));
+        let failure = |trouble, reason: &str| LookupFailure { trouble, reason: reason.to_owned() };
+        let error = || "x".parse::<u8>().unwrap_err();
+        let (text, trouble) = ("invalid digit found in string", LookupTrouble::ServerError);
+        let obstacle = "the function's time was short for a lookup";
+        for (deadline, trouble, result, expected) in [
+            (long, Some(trouble), Ok(7), Ok(LookupAttempt::Answered(7))),
+            (long, None, Err(error()), Err(error())),
+            (long, Some(trouble), Err(error()), Ok(LookupAttempt::Failed(failure(trouble, text)))),
+            (short, None, Ok(7), Ok(LookupAttempt::Failed(failure(LookupTrouble::NotTried, obstacle)))),
+        ] {
+            let attempt = queue.attempt("shop", deadline, at_minute(0), |_| trouble, async { result }).await;
+            assert_eq!(attempt, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lookup_waits_no_longer_than_the_inbox_keeps_its_delivery() {
+        let (fake_api, aws) = start_fake_aws().await;
+        let queue = LookupQueue::new(WaitingLookups::new(aws.dynamodb(), "Ledger".to_owned()), LookupInbox::Stores);
+        let config = ClientConfig::parse(
+            "client = \"demo\"\nname = \"Demo\"\ncountry = \"IL\"\ntime_zone = \"UTC\"\nlanguages = [\"en\"]\n\
+             retention = { inbox_days = 2 }\n[lines.main]\nline_id = \"line_1\"\n",
+        )
+        .unwrap();
+        let delivery = InboxItem {
+            id: "shop#1".to_owned(),
+            sender: "shop".to_owned(),
+            topic: None,
+            headers: BTreeMap::new(),
+            body: Vec::new(),
+            received_at: at_minute(0),
+            replayed_at: None,
+        };
+        for (useful, expected) in [(60, 60), (100_000, 2 * 24 * 60)] {
+            let failure = LookupFailure { trouble: LookupTrouble::ServerError, reason: "503".to_owned() };
+            let reply = http_response("200 OK\r\ncontent-type: application/x-amz-json-1.0", "{}");
+            let replies = async {
+                fake_api.reply_once(&reply).await.unwrap();
+                fake_api.reply_once(&reply).await.unwrap()
+            };
+            let wait = queue.wait(&config, &delivery, failure, at_minute(useful), at_minute(1));
+            let (lookup, written) = tokio::join!(wait, replies);
+            assert_eq!(lookup.unwrap().waits_until, Some(at_minute(expected)));
+            assert!(written.contains(&at_minute(expected).as_millisecond().to_string()), "{written}");
+        }
     }
 }

@@ -3,18 +3,17 @@
 //! greeted, and found in the ledger when it is replayed.
 
 use futures::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
 use tellonce_core::{
-    client_config::{ClientConfig, FormConfig, LeadLimit, RepeatAction, TimeSpan},
+    client_config::{FormConfig, LeadLimit, RepeatAction, TimeSpan},
     dispatch::{DispatchError, DispatchResult, GreetingResult, GreetingRules, Invocation},
     fault::{ClassifyFault, Fault, error_chain},
     greeting::Admission,
     inbox::{DeliveryOutcome, InboxError, InboxItem},
     ledger::{LedgerError, MessageState},
-    lookup::{LookupResponse, LookupTrouble, MAX_LOOKUP_TIME, SenderApiError},
+    lookup::{LookupResponse, LookupTrouble, SenderApiError},
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
-    waiting_lookup::WaitingLookupError,
+    waiting_lookup::{LookupAttempt, LookupFailure, WaitingLookupError},
 };
 
 use crate::{
@@ -76,19 +75,6 @@ impl LeadError {
     }
 }
 
-/// The result of a lookup.
-enum LookedUpLead {
-    Lead(Box<Lead>),
-    Skipped(LeadSkipReason),
-    Unanswered(LookupTrouble, String),
-}
-
-/// What became of a lead that a delivery names.
-enum ReferencedLead {
-    Done(Option<LeadOutcome>),
-    Unanswered(LookupTrouble, String),
-}
-
 impl LeadFirstTouch {
     /// Processes one delivery and returns its outcome, or `None` if the ledger's rows explain it.
     /// After an error the delivery is retried, unless the error is permanent.
@@ -144,15 +130,16 @@ impl LeadFirstTouch {
         let greetings = references
             .iter()
             .map(async |reference| self.greet_referenced_lead(invocation, delivery, lead_delivery, reference).await);
-        let (mut outcomes, mut retry_error, mut unanswered) = (Vec::new(), None, None);
+        let (mut outcomes, mut retry_error) = (Vec::new(), None);
+        let mut failed: Option<LookupFailure> = None;
         let mut results = futures::stream::iter(greetings).buffered(MAX_CONCURRENT_LOOKUPS);
         while let Some(result) = results.next().await {
             match result {
-                Ok(ReferencedLead::Done(outcome)) => outcomes.extend(outcome),
+                Ok(LookupAttempt::Answered(outcome)) => outcomes.extend(outcome),
                 // The trouble of a request says more than that of a lead that was not requested.
-                Ok(ReferencedLead::Unanswered(trouble, reason)) => {
-                    if trouble != LookupTrouble::NotTried || unanswered.is_none() {
-                        unanswered = Some((trouble, reason));
+                Ok(LookupAttempt::Failed(failure)) => {
+                    if failure.trouble != LookupTrouble::NotTried || failed.is_none() {
+                        failed = Some(failure);
                     }
                 }
                 Err(error) if error.fault() == Fault::Permanent => {
@@ -171,38 +158,46 @@ impl LeadFirstTouch {
         if let Some(error) = retry_error {
             return Err(error);
         }
-        match unanswered {
+        match failed {
             None => self.lookups.settle(delivery).await?,
-            Some((trouble, reason)) => {
-                let useful_until =
-                    lookup_useful_until(&self.dispatcher.config, lead_delivery.form, delivery.received_at);
+            Some(failure) => {
+                // As long as the first touch could be useful.
+                let useful_until = delivery.received_at + lead_delivery.form.first_touch.useful_for.0;
                 let now = self.dispatcher.clock.now();
-                let lookup =
-                    self.lookups.wait(&self.dispatcher.config, delivery, trouble, reason, useful_until, now).await?;
+                let lookup = self.lookups.wait(&self.dispatcher.config, delivery, failure, useful_until, now).await?;
                 outcomes.push(LeadOutcome::Unanswered(lookup));
             }
         }
         Ok(outcomes)
     }
 
+    /// Looks up a lead that a delivery names, and greets it.
     async fn greet_referenced_lead(
         &self,
         invocation: &Invocation,
         delivery: &InboxItem,
         lead_delivery: &LeadDelivery<'_>,
         reference: &LeadReference,
-    ) -> Result<ReferencedLead, LeadError> {
-        let now = self.dispatcher.clock.now();
-        if let Some(obstacle) = self.lookups.find_obstacle(&delivery.sender, invocation.deadline, now) {
-            return Ok(ReferencedLead::Unanswered(LookupTrouble::NotTried, obstacle.to_owned()));
-        }
-        Ok(match self.look_up_lead(lead_delivery, reference).await? {
-            LookedUpLead::Lead(lead) => {
-                ReferencedLead::Done(self.greet_lead(invocation, delivery, lead_delivery.form, &lead).await?)
+    ) -> Result<LookupAttempt<Option<LeadOutcome>>, LeadError> {
+        let (now, trouble) = (self.dispatcher.clock.now(), LeadError::lookup_trouble);
+        let lookup = self.request_lead(lead_delivery, reference);
+        let attempt = self.lookups.attempt(&delivery.sender, invocation.deadline, now, trouble, lookup).await;
+        let found = match attempt {
+            Ok(LookupAttempt::Answered(LookupResponse::Found(body))) => {
+                parse_lead_response(lead_delivery, reference, &body)
             }
-            LookedUpLead::Skipped(reason) => ReferencedLead::Done(Some(LeadOutcome::Skipped(reason))),
-            LookedUpLead::Unanswered(trouble, reason) => ReferencedLead::Unanswered(trouble, reason),
-        })
+            Ok(LookupAttempt::Answered(LookupResponse::NotFound)) => Err(LeadSkipReason::LeadNotFound),
+            Ok(LookupAttempt::Failed(failure)) => return Ok(LookupAttempt::Failed(failure)),
+            Err(error) if error.fault() == Fault::Permanent => {
+                tracing::error!(form.name = lead_delivery.form_name, "skipped a lead: {}", error_chain(&error));
+                Err(LeadSkipReason::LookupFailed)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(LookupAttempt::Answered(match found {
+            Ok(lead) => self.greet_lead(invocation, delivery, lead_delivery.form, &lead).await?,
+            Err(reason) => Some(LeadOutcome::Skipped(reason)),
+        }))
     }
 
     /// Records that a delivery waits for an operator. If the operator decided meanwhile, the
@@ -304,39 +299,13 @@ impl LeadFirstTouch {
         })
     }
 
-    /// Looks up a lead that a delivery only names.
-    async fn look_up_lead(
-        &self,
-        lead_delivery: &LeadDelivery<'_>,
-        reference: &LeadReference,
-    ) -> Result<LookedUpLead, LeadError> {
-        let error = match self.request_lead(lead_delivery, reference).await {
-            Ok(LookupResponse::Found(body)) => {
-                return Ok(match parse_lead_response(lead_delivery, reference, &body) {
-                    Ok(lead) => LookedUpLead::Lead(Box::new(lead)),
-                    Err(reason) => LookedUpLead::Skipped(reason),
-                });
-            }
-            Ok(LookupResponse::NotFound) => return Ok(LookedUpLead::Skipped(LeadSkipReason::LeadNotFound)),
-            Err(error) => error,
-        };
-        if let Some(trouble) = error.lookup_trouble() {
-            return Ok(LookedUpLead::Unanswered(trouble, error_chain(&error)));
-        }
-        if error.fault() != Fault::Permanent {
-            return Err(error);
-        }
-        tracing::error!(form.name = lead_delivery.form_name, "skipped a lead: {}", error_chain(&error));
-        Ok(LookedUpLead::Skipped(LeadSkipReason::LookupFailed))
-    }
-
     async fn request_lead(
         &self,
         lead_delivery: &LeadDelivery<'_>,
         reference: &LeadReference,
     ) -> Result<LookupResponse, LeadError> {
         let secret_name = self.dispatcher.config.form_secret_name(lead_delivery.form_name);
-        let now: Timestamp = self.dispatcher.clock.now();
+        let now = self.dispatcher.clock.now();
         let credential = self.dispatcher.secrets.get_current(&secret_name, now).await?;
         let request_with = async |credential: &Secret| {
             let LeadDelivery { form_name, form, .. } = lead_delivery;
@@ -344,8 +313,7 @@ impl LeadFirstTouch {
         };
         let is_refused =
             |error: &LeadError| matches!(error, LeadError::Lookup(SenderApiError::CredentialRefused { .. }));
-        let lookup = self.dispatcher.secrets.retry_with_newer(&secret_name, &credential, now, is_refused, request_with);
-        tokio::time::timeout(MAX_LOOKUP_TIME, lookup).await.unwrap_or_else(|_| Err(SenderApiError::TimedOut.into()))
+        self.dispatcher.secrets.retry_with_newer(&secret_name, &credential, now, is_refused, request_with).await
     }
 
     /// Logs and counts the leads for which an operator should act.
@@ -357,30 +325,5 @@ impl LeadFirstTouch {
             let now = self.dispatcher.clock.now();
             telemetry::count_metric(&self.dispatcher.config.client, Metric::DeliveriesQuarantined, now);
         }
-    }
-}
-
-/// Until when the lookup of a lead is useful: as long as the first touch could be, and as long as
-/// the inbox keeps the delivery.
-fn lookup_useful_until(config: &ClientConfig, form: &FormConfig, received_at: Timestamp) -> Timestamp {
-    let kept_for = SignedDuration::from_hours(24 * i64::from(config.retention.inbox_days));
-    received_at + form.first_touch.useful_for.0.min(kept_for)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::samples::sample_config;
-
-    #[test]
-    fn a_lookup_is_useful_as_long_as_the_first_touch_could_be() {
-        let received_at: Timestamp = "2026-11-29T10:00:00Z".parse().unwrap();
-        let mut config = sample_config().clone();
-        let mut form = config.forms["meta"].clone();
-        form.first_touch.useful_for = TimeSpan(SignedDuration::from_hours(12));
-        assert_eq!(lookup_useful_until(&config, &form, received_at), received_at + SignedDuration::from_hours(12));
-        form.first_touch.useful_for = TimeSpan(SignedDuration::from_hours(300));
-        config.retention.inbox_days = 2;
-        assert_eq!(lookup_useful_until(&config, &form, received_at), received_at + SignedDuration::from_hours(48));
     }
 }

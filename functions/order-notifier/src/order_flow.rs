@@ -1,17 +1,17 @@
 //! The flow of one delivery: parse it, complete it, plan the message, dispatch it, and record the
 //! outcome. A delivery whose order cannot be looked up now waits.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tellonce_core::{
     client_config::{ClientConfig, Milestone, StoreConfig, StoreKind},
     dispatch::{DispatchError, DispatchResult, Invocation},
-    fault::{ClassifyFault, Fault, error_chain},
+    fault::{ClassifyFault, Fault},
     inbox::InboxItem,
     ledger::{IdempotencyKey, LedgerError},
-    lookup::{LookupTrouble, MAX_LOOKUP_TIME},
+    lookup::LookupTrouble,
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
-    waiting_lookup::{UnansweredLookup, WaitingLookupError},
+    waiting_lookup::{LookupAttempt, UnansweredLookup, WaitingLookupError},
 };
 
 use crate::{
@@ -192,27 +192,22 @@ impl OrderNotifier {
         let StoreKind::Shopify(shop) = &store.kind else {
             return Ok(CompletedOrder::Parsed(ParsedOrder::Skipped(OrderSkipReason::LookupNotConfigured)));
         };
-        let (trouble, reason) = match self.lookups.find_obstacle(&delivery.sender, invocation.deadline, now) {
-            Some(obstacle) => (LookupTrouble::NotTried, obstacle.to_owned()),
-            None => match self.look_up_order(&delivery.sender, &shop.shop_domain, store, partial, now).await {
-                Ok(ParsedOrder::Event(mut event)) => {
-                    if event.needs_known_language() {
-                        known.fill_missing(&mut event);
-                    }
-                    return Ok(CompletedOrder::Parsed(known.judge_event(event)));
+        let lookup = self.look_up_order(&delivery.sender, &shop.shop_domain, store, partial, now);
+        let trouble = OrderError::lookup_trouble;
+        let failure = match self.lookups.attempt(&delivery.sender, invocation.deadline, now, trouble, lookup).await? {
+            LookupAttempt::Answered(ParsedOrder::Event(mut event)) => {
+                if event.needs_known_language() {
+                    known.fill_missing(&mut event);
                 }
-                Ok(other) => return Ok(CompletedOrder::Parsed(other)),
-                Err(error) => match error.lookup_trouble() {
-                    Some(trouble) => (trouble, error_chain(&error)),
-                    None => return Err(error),
-                },
-            },
+                return Ok(CompletedOrder::Parsed(known.judge_event(event)));
+            }
+            LookupAttempt::Answered(other) => return Ok(CompletedOrder::Parsed(other)),
+            LookupAttempt::Failed(failure) => failure,
         };
         let useful_until = lookup_useful_until(&self.dispatcher.config, partial, delivery.received_at);
         // The pause counts from the failure, and the lookup took time.
         let now = self.dispatcher.clock.now();
-        let unanswered =
-            self.lookups.wait(&self.dispatcher.config, delivery, trouble, reason, useful_until, now).await?;
+        let unanswered = self.lookups.wait(&self.dispatcher.config, delivery, failure, useful_until, now).await?;
         Ok(CompletedOrder::Unanswered(unanswered))
     }
 
@@ -237,20 +232,18 @@ impl OrderNotifier {
             Ok(lookup::parse_order_response(partial, &response, store, config)?)
         };
         let is_refused = |error: &OrderError| error.lookup_trouble() == Some(LookupTrouble::Credential);
-        let lookup = self.dispatcher.secrets.retry_with_newer(&secret_name, &token, now, is_refused, send_query);
-        tokio::time::timeout(MAX_LOOKUP_TIME, lookup).await.unwrap_or_else(|_| Err(OrderLookupError::TimedOut.into()))
+        self.dispatcher.secrets.retry_with_newer(&secret_name, &token, now, is_refused, send_query).await
     }
 }
 
-/// Until when the lookup of an order is useful: as long as its message could be, and as long as the
-/// inbox keeps the delivery.
+/// Until when the lookup of an order is useful: as long as its message could be. If no message is
+/// configured, it is useful as long as the inbox keeps the delivery.
 fn lookup_useful_until(config: &ClientConfig, partial: &PartialOrderEvent, received_at: Timestamp) -> Timestamp {
     let useful_for = |milestone| config.messages.get(milestone).map(|rule| rule.useful_for.0);
     // The store may say that it is another milestone.
     let longest = || config.messages.values().map(|rule| rule.useful_for.0).max();
     let useful_for = useful_for(&partial.milestone).filter(|_| partial.is_certain).or_else(longest);
-    let kept_for = SignedDuration::from_hours(24 * i64::from(config.retention.inbox_days));
-    received_at + useful_for.unwrap_or(kept_for).min(kept_for)
+    useful_for.map_or(Timestamp::MAX, |useful_for| received_at + useful_for)
 }
 
 #[cfg(test)]
@@ -283,10 +276,7 @@ mod tests {
         assert_eq!(hours(&config, &partial), 10);
         partial.is_certain = false;
         assert_eq!(hours(&config, &partial), 20, "it may be another milestone");
-        config.retention.inbox_days = 0;
-        assert_eq!(hours(&config, &partial), 0, "the inbox forgets the delivery");
-        config.retention.inbox_days = 3;
         config.messages.clear();
-        assert_eq!(hours(&config, &partial), 72);
+        assert_eq!(lookup_useful_until(&config, &partial, received_at), Timestamp::MAX);
     }
 }

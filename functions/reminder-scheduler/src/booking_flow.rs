@@ -8,15 +8,15 @@
 use jiff::{SignedDuration, Timestamp};
 use tellonce_core::{
     appointment::AppointmentStatus,
-    client_config::{CalendarConfig, ClientConfig},
+    client_config::CalendarConfig,
     clock::Deadline,
     fault::{ClassifyFault, Fault, error_chain},
     inbox::InboxItem,
     ledger::{IdempotencyKey, LedgerError},
-    lookup::{LookupResponse, LookupTrouble, MAX_LOOKUP_TIME, SenderApiError},
+    lookup::{LookupResponse, LookupTrouble, SenderApiError},
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
-    waiting_lookup::{UnansweredLookup, WaitingLookupError},
+    waiting_lookup::{LookupAttempt, UnansweredLookup, WaitingLookupError},
 };
 
 use crate::{
@@ -129,18 +129,15 @@ impl ReminderScheduler {
         deadline: Deadline,
     ) -> Result<CompletedBooking, BookingError> {
         let (config, clock) = (&self.dispatcher.config, &self.dispatcher.clock);
-        let failure = match self.lookups.find_obstacle(&delivery.sender, deadline, clock.now()) {
-            Some(obstacle) => Ok((LookupTrouble::NotTried, obstacle.to_owned())),
-            None => match self.request_lookup(&delivery.sender, calendar, &request).await {
-                Ok((response, asked_at)) => {
-                    let parsed = parse_booking_response(request, &response, asked_at, calendar, config);
-                    return Ok(CompletedBooking::Parsed(parsed));
-                }
-                Err(error) => match error.lookup_trouble() {
-                    Some(trouble) => Ok((trouble, error_chain(&error))),
-                    None => Err(error),
-                },
-            },
+        let (sender, trouble) = (&delivery.sender, BookingError::lookup_trouble);
+        let lookup = self.request_lookup(sender, calendar, &request);
+        let failure = match self.lookups.attempt(sender, deadline, clock.now(), trouble, lookup).await {
+            Ok(LookupAttempt::Answered((response, asked_at))) => {
+                let parsed = parse_booking_response(request, &response, asked_at, calendar, config);
+                return Ok(CompletedBooking::Parsed(parsed));
+            }
+            Ok(LookupAttempt::Failed(failure)) => Ok(failure),
+            Err(error) => Err(error),
         };
         let reason = if failure.is_ok() { BookingSkipReason::LookupPending } else { BookingSkipReason::LookupFailed };
         let booking = request.booking_without_lookup(reason, delivery.received_at);
@@ -149,17 +146,14 @@ impl ReminderScheduler {
             (Some(booking), _) if booking.status == AppointmentStatus::Cancelled => {
                 Ok(CompletedBooking::Parsed(ParsedBooking::Bookings(vec![booking])))
             }
-            (booking, Ok((trouble, reason))) => {
+            (booking, Ok(failure)) => {
                 let start = booking.as_ref().and_then(|booking| Some(booking.details.as_ref()?.start));
-                let useful_until = lookup_useful_until(config, start, delivery.received_at);
+                let useful_until = lookup_useful_until(start, delivery.received_at);
                 // The new time counts from now on. The attendees are looked up later.
                 if let Some(booking) = booking {
                     self.apply_bookings(delivery, calendar, vec![booking]).await?;
                 }
-                let lookup = self
-                    .lookups
-                    .wait(&self.dispatcher.config, delivery, trouble, reason, useful_until, clock.now())
-                    .await?;
+                let lookup = self.lookups.wait(config, delivery, failure, useful_until, clock.now()).await?;
                 Ok(CompletedBooking::Unanswered(lookup))
             }
             (Some(booking), Err(error)) if error.fault() == Fault::Permanent => {
@@ -186,10 +180,8 @@ impl ReminderScheduler {
         };
         let is_refused =
             |error: &BookingError| matches!(error, BookingError::Lookup(SenderApiError::CredentialRefused { .. }));
-        let lookup =
-            self.dispatcher.secrets.retry_with_newer(&secret_name, &credential, asked_at, is_refused, request_with);
-        let response = tokio::time::timeout(MAX_LOOKUP_TIME, lookup);
-        let response = response.await.unwrap_or_else(|_| Err(SenderApiError::TimedOut.into()))?;
+        let secrets = &self.dispatcher.secrets;
+        let response = secrets.retry_with_newer(&secret_name, &credential, asked_at, is_refused, request_with).await?;
         Ok((response, asked_at))
     }
 
@@ -232,28 +224,22 @@ fn log_failed_lookup(delivery: &InboxItem, error: &BookingError) {
 }
 
 /// Until when the lookup of a booking is useful: until the appointment starts if the delivery gives
-/// its time, for two weeks at most, and as long as the inbox keeps the delivery.
-fn lookup_useful_until(config: &ClientConfig, start: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
-    let kept_for = SignedDuration::from_hours(24 * i64::from(config.retention.inbox_days));
-    let latest = received_at + MAX_WAIT.min(kept_for);
+/// its time, and for two weeks at most.
+fn lookup_useful_until(start: Option<Timestamp>, received_at: Timestamp) -> Timestamp {
+    let latest = received_at + MAX_WAIT;
     start.map_or(latest, |start| start.min(latest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::sample_config;
 
     #[test]
     fn a_lookup_is_useful_until_the_appointment_starts_and_for_two_weeks_at_most() {
         let received_at: Timestamp = "2026-11-29T10:00:00Z".parse().unwrap();
         let after = |days: i64| received_at + SignedDuration::from_hours(24 * days);
-        let mut config = sample_config().clone();
-        config.retention.inbox_days = 30;
         for (start, expected) in [(None, 14), (Some(3), 3), (Some(60), 14)] {
-            assert_eq!(lookup_useful_until(&config, start.map(after), received_at), after(expected), "{start:?}");
+            assert_eq!(lookup_useful_until(start.map(after), received_at), after(expected), "{start:?}");
         }
-        config.retention.inbox_days = 2;
-        assert_eq!(lookup_useful_until(&config, None, received_at), after(2), "the inbox forgets the delivery");
     }
 }

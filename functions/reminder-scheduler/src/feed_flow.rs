@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use jiff::Timestamp;
-use tellonce_core::{clock::Deadline, fault::error_chain, lookup::MAX_LOOKUP_TIME};
+use tellonce_core::{clock::Deadline, fault::error_chain, waiting_lookup::MAX_LOOKUP_TIME};
 
 use crate::{
     PushedPoll, ReminderScheduler,

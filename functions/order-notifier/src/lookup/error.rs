@@ -5,7 +5,7 @@ use std::time::Duration;
 use tellonce_core::{
     fault::{ClassifyFault, Fault},
     json::JsonError,
-    lookup::{LookupTrouble, MAX_LOOKUP_TIME},
+    lookup::LookupTrouble,
 };
 
 /// The version of the Admin API that the query is written for. Shopify keeps a version for at least
@@ -22,9 +22,6 @@ pub enum OrderLookupError {
     /// No response arrived.
     #[error("the store's API did not respond")]
     Unreachable(#[source] reqwest::Error),
-    /// The response took too long.
-    #[error("the store's API took more than {} s", MAX_LOOKUP_TIME.as_secs())]
-    TimedOut,
     /// The query exceeds the API's cost budget.
     #[error("the store's API throttled the query{}", .retry_after.map(|wait| format!("; retry after {} s", wait.as_secs())).unwrap_or_default())]
     Throttled {
@@ -70,9 +67,7 @@ impl ClassifyFault for OrderLookupError {
     fn fault(&self) -> Fault {
         match self {
             // A lookup writes nothing, so an unknown outcome may be retried.
-            Self::Unreachable(_) | Self::TimedOut | Self::Throttled { .. } | Self::StoreUnavailable { .. } => {
-                Fault::Transient
-            }
+            Self::Unreachable(_) | Self::Throttled { .. } | Self::StoreUnavailable { .. } => Fault::Transient,
             Self::TokenRefused { .. }
             | Self::MissingScope { .. }
             | Self::Refused { .. }
@@ -87,7 +82,7 @@ impl OrderLookupError {
     /// What may pass; `None` if a repetition changes nothing.
     pub fn trouble(&self) -> Option<LookupTrouble> {
         match self {
-            Self::Unreachable(_) | Self::TimedOut => Some(LookupTrouble::NoResponse),
+            Self::Unreachable(_) => Some(LookupTrouble::NoResponse),
             Self::Throttled { retry_after } => Some(LookupTrouble::Throttled { retry_after: *retry_after }),
             Self::StoreUnavailable { .. } => Some(LookupTrouble::ServerError),
             // An operator stores a token that works.

@@ -14,10 +14,7 @@ mod error;
 mod order_response;
 
 use serde::Serialize;
-use tellonce_core::{
-    http_body,
-    lookup::{MAX_LOOKUP_TIME, read_retry_after},
-};
+use tellonce_core::{http_body, lookup::read_retry_after};
 
 use self::error::{API_VERSION, MAX_RESPONSE_BYTES};
 pub use self::{error::OrderLookupError, order_response::parse_order_response};
@@ -72,14 +69,8 @@ pub async fn send_order_query(
     query: &OrderQuery,
 ) -> Result<Vec<u8>, OrderLookupError> {
     let url = format!("{}/admin/api/{API_VERSION}/graphql.json", base_url.trim_end_matches('/'));
-    let response = http
-        .post(url)
-        .header("X-Shopify-Access-Token", token)
-        .json(query)
-        .timeout(MAX_LOOKUP_TIME)
-        .send()
-        .await
-        .map_err(unreachable_error)?;
+    let response =
+        http.post(url).header("X-Shopify-Access-Token", token).json(query).send().await.map_err(unreachable_error)?;
     let status = response.status().as_u16();
     let retry_after = read_retry_after(&response);
     match status {
