@@ -88,23 +88,14 @@ fn allows(statement: &RoleStatement, wanted: &RequestedAction) -> bool {
 
 /// Whether a condition holds. One that is not known here does not.
 fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
-    let for_all = operator.strip_prefix("ForAllValues:");
-    let operator = for_all.unwrap_or(operator);
-    let if_exists = operator.strip_suffix("IfExists");
-    // Only `StringLike` knows wildcards. Source: AWS Identity and Access Management User Guide,
-    // "IAM JSON policy elements: Condition operators".
-    let equals: fn(&str, &str) -> bool = match if_exists.unwrap_or(operator) {
-        "StringEquals" => |value, text| value == text,
-        "StringLike" => matches_pattern,
+    let if_exists = match operator.strip_prefix("ForAllValues:").unwrap_or(operator) {
+        "StringEquals" => false,
+        "StringEqualsIfExists" => true,
         _ => return false,
     };
     let Some(keys) = keys.as_object() else { return false };
     keys.iter().all(|(key, values)| {
-        let allowed: Vec<&str> = match values {
-            Value::String(text) => vec![text],
-            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
+        let allowed = values.as_array().map_or(&[][..], Vec::as_slice);
         let found: Vec<&str> = match key.as_str() {
             "dynamodb:LeadingKeys" => wanted.leading_key.as_deref().into_iter().collect(),
             "dynamodb:Attributes" => wanted.attributes.iter().map(String::as_str).collect(),
@@ -112,8 +103,7 @@ fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
             _ => return false,
         };
         // AWS lets a key that the request lacks pass with `ForAllValues`. Here that is a mistake.
-        (!found.is_empty() || if_exists.is_some())
-            && found.iter().all(|text| allowed.iter().any(|value| equals(value, text)))
+        (!found.is_empty() || if_exists) && found.iter().all(|text| allowed.iter().any(|value| value == text))
     })
 }
 
@@ -187,7 +177,6 @@ pub(crate) fn table_actions(
                 "Put" => "PutItem",
                 "Update" => "UpdateItem",
                 "Delete" => "DeleteItem",
-                "Get" => "GetItem",
                 _ => "ConditionCheckItem",
             };
             action(name, part)
@@ -195,11 +184,7 @@ pub(crate) fn table_actions(
         list.as_array().into_iter().flatten().filter_map(Value::as_object).flatten().map(of_part).collect()
     };
     match operation {
-        "TransactWriteItems" | "TransactGetItems" => parts(&request["TransactItems"]),
-        "BatchGetItem" | "BatchWriteItem" => {
-            let tables = request["RequestItems"].as_object().into_iter().flatten();
-            tables.map(|(table, _)| action(operation, &json!({"TableName": table}))).collect()
-        }
+        "TransactWriteItems" => parts(&request["TransactItems"]),
         _ => vec![action(operation, request)],
     }
 }
@@ -321,7 +306,7 @@ Resources:
     }
 
     #[test]
-    fn only_string_like_knows_wildcards() {
+    fn string_equals_knows_no_wildcards_and_another_operator_is_refused() {
         let wanted = RequestedAction {
             action: "dynamodb:PutItem".into(),
             resource: String::new(),
@@ -330,13 +315,11 @@ Resources:
             return_values: None,
         };
         for (operator, value, expected) in [
-            ("ForAllValues:StringLike", "heart*", true),
-            ("ForAllValues:StringLike", "heartbea?", true),
-            ("ForAllValues:StringEquals", "heart*", false),
+            ("ForAllValues:StringEquals", "heartbeat", true),
             ("ForAllValues:StringEquals", "heartbea?", false),
             ("ForAllValues:StringEquals", "*", false),
-            ("ForAllValues:StringEquals", "heartbeat", true),
-            ("StringNotLike", "*", false),
+            ("ForAllValues:StringLike", "heartbeat", false),
+            ("StringNotEquals", "other", false),
         ] {
             assert_eq!(
                 holds(operator, &json!({"dynamodb:LeadingKeys": [value]}), &wanted),

@@ -135,17 +135,19 @@ impl FakeSecretsManager {
 
     fn store_value(&self, name: &str, value: Option<&str>) {
         let location = self.layout.locate(name);
-        let before =
-            tellonce_fakes::lock_mutex(&self.stored).get(&location.secret).map(|secret| secret.current.clone());
-        self.store_text(&location.secret, &with_value(before.as_ref(), &location, value));
+        self.store_version(&location.secret, |before| with_value(before, &location, value));
     }
 
     /// Stores a new version of a whole secret, such as the JSON object of a role.
     pub fn store_text(&self, secret: &str, text: &str) {
+        self.store_version(secret, |_| text.to_owned());
+    }
+
+    fn store_version(&self, secret: &str, text: impl FnOnce(Option<&String>) -> String) {
         let mut stored = tellonce_fakes::lock_mutex(&self.stored);
         let old = stored.get(secret);
         let version = StoredSecret {
-            current: text.to_owned(),
+            current: text(old.map(|secret| &secret.current)),
             previous: old.map(|secret| secret.current.clone()),
             created_ms: self.clock.now_ms(),
             version: old.map_or(1, |secret| secret.version + 1),
@@ -204,8 +206,7 @@ impl FakeSecretsManager {
         Router::new().route("/", post(handle_http)).with_state((self, roles))
     }
 
-    fn get_secret_value(&self, body: &[u8]) -> (StatusCode, Value) {
-        let request: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    fn get_secret_value(&self, request: &Value) -> (StatusCode, Value) {
         let Some(id) = request["SecretId"].as_str() else {
             return error_reply("InvalidParameterException", "SecretId is missing");
         };
@@ -275,7 +276,7 @@ async fn handle_http(
     let (status, body) = match target {
         "secretsmanager.GetSecretValue" => match roles.check_request(&headers, &iam::secret_action(&request)) {
             Some(refusal) => (StatusCode::BAD_REQUEST, refusal),
-            None => secrets.get_secret_value(&body),
+            None => secrets.get_secret_value(&request),
         },
         other => error_reply(
             "UnknownOperationException",
@@ -298,7 +299,7 @@ mod tests {
     }
 
     fn get_value(secrets: &FakeSecretsManager, id: &str, stage: Option<&str>) -> (StatusCode, Value) {
-        secrets.get_secret_value(json!({"SecretId": id, "VersionStage": stage}).to_string().as_bytes())
+        secrets.get_secret_value(&json!({"SecretId": id, "VersionStage": stage}))
     }
 
     #[test]

@@ -227,16 +227,14 @@ impl EmbeddedDynamo {
     }
 
     /// Serves a request over HTTP: faults first, then the engine. Every request is counted.
-    async fn serve_request(self: Arc<Self>, operation: String, body: Bytes) -> (StatusCode, Value) {
-        let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
-            return (StatusCode::BAD_REQUEST, json!({"__type": "com.amazon.coral.service#SerializationException"}));
-        };
+    /// `size` is that of its body, in bytes.
+    async fn serve_request(self: Arc<Self>, operation: String, mut request: Value, size: usize) -> (StatusCode, Value) {
         let table = request_tables(&operation, &request);
         let plan = self.faults.plan_request(&operation, &table);
         tokio::time::sleep(plan.delay).await;
         if let Some(fault) = plan.refuse {
             let (status, answer) = fault.error_response(&operation, &request);
-            self.counters.record_failure(&operation, &table, body.len(), answer["__type"].as_str().unwrap_or_default());
+            self.counters.record_failure(&operation, &table, size, answer["__type"].as_str().unwrap_or_default());
             return (status, answer);
         }
         let asked_for_capacity = request.get("ReturnConsumedCapacity").is_some_and(|wanted| wanted != "NONE");
@@ -257,14 +255,14 @@ impl EmbeddedDynamo {
                 } else {
                     answer.as_object_mut().and_then(|fields| fields.remove("ConsumedCapacity"))
                 };
-                self.counters.record_success(&operation, &table, body.len(), capacity.as_ref());
+                self.counters.record_success(&operation, &table, size, capacity.as_ref());
                 if counters::capacity_kind(&operation) == Some(counters::CapacityKind::Write) {
                     self.wake_readers();
                 }
                 lost_response.unwrap_or((StatusCode::OK, answer))
             }
             Err(e) => {
-                self.counters.record_failure(&operation, &table, body.len(), e.error_type());
+                self.counters.record_failure(&operation, &table, size, e.error_type());
                 let response = serde_json::from_str(&e.to_json()).unwrap_or(Value::Null);
                 (StatusCode::from_u16(e.status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), response)
             }
@@ -307,21 +305,31 @@ struct DynamoEndpoint {
 async fn handle_http(State(endpoint): State<Arc<DynamoEndpoint>>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let actions = iam::table_actions(&operation, &request, &endpoint.hash_keys);
-    let (status, body) = if let Some(refusal) = endpoint.roles.check_request(&headers, &actions) {
-        (StatusCode::BAD_REQUEST, refusal)
-    } else {
-        // In a task, because a request that has arrived takes effect even if the caller gives up.
-        let served = tokio::spawn(endpoint.dynamo.clone().serve_request(operation, body)).await;
-        served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null))
-    };
+    let (status, answer) = answer_request(&endpoint, operation, &headers, &body).await;
     let id = tellonce_fakes::generate_id();
     (
         [(header::CONTENT_TYPE.as_str(), "application/x-amz-json-1.0"), ("x-amzn-requestid", id.as_str())],
-        (status, body.to_string()),
+        (status, answer.to_string()),
     )
         .into_response()
+}
+
+async fn answer_request(
+    endpoint: &DynamoEndpoint,
+    operation: String,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> (StatusCode, Value) {
+    let Ok(request) = serde_json::from_slice(body) else {
+        return (StatusCode::BAD_REQUEST, json!({"__type": "com.amazon.coral.service#SerializationException"}));
+    };
+    let actions = iam::table_actions(&operation, &request, &endpoint.hash_keys);
+    if let Some(refusal) = endpoint.roles.check_request(headers, &actions) {
+        return (StatusCode::BAD_REQUEST, refusal);
+    }
+    // In a task, because a request that has arrived takes effect even if the caller gives up.
+    let served = tokio::spawn(endpoint.dynamo.clone().serve_request(operation, request, body.len())).await;
+    served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null))
 }
 
 /// Runs one operation on the engine.

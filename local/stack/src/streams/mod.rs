@@ -255,8 +255,7 @@ impl StreamReader {
     }
 
     fn give_up(&self, BatchFailure { records, attempts, error }: BatchFailure) -> anyhow::Result<()> {
-        let (first, last) = (records.first().map_or("", sequence_number), records.last().map_or("", sequence_number));
-        let last = last.to_owned();
+        let last = records.last().map_or("", sequence_number).to_owned();
         tracing::warn!(
             "{}: gave up on {} record(s) after {attempts} attempts: {error}",
             self.mapping.id,
@@ -269,9 +268,6 @@ impl StreamReader {
             at_ms: tellonce_fakes::system_now_ms(),
             attempts,
             error,
-            shard: self.shard.clone(),
-            first: first.to_owned(),
-            last: last.clone(),
             records,
         };
         self.failures.add_batch(failed)?;

@@ -29,12 +29,6 @@ pub enum AlarmStatistic {
     Sum,
     /// The largest value.
     Maximum,
-    /// The smallest value.
-    Minimum,
-    /// The mean.
-    Average,
-    /// The number of values.
-    SampleCount,
 }
 
 /// When a data point breaches the threshold.
@@ -44,10 +38,6 @@ pub enum AlarmComparison {
     Greater,
     /// It is greater or equal.
     GreaterOrEqual,
-    /// It is less.
-    Less,
-    /// It is less or equal.
-    LessOrEqual,
 }
 
 /// An alarm on one metric.
@@ -159,25 +149,17 @@ impl AlarmStatistic {
         Ok(match name {
             "Sum" => Self::Sum,
             "Maximum" => Self::Maximum,
-            "Minimum" => Self::Minimum,
-            "Average" => Self::Average,
-            "SampleCount" => Self::SampleCount,
-            other => bail!("{other} is not a statistic of CloudWatch"),
+            other => bail!("the local stack knows Statistic Sum and Maximum, not {other}"),
         })
     }
 
     /// The data point of these values; `None` if there are none.
     pub(crate) fn of_values(self, values: &[f64]) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "counts of values stay far below 2^52")]
-        let count = values.len() as f64;
-        let sum = || values.iter().sum::<f64>();
-        (!values.is_empty()).then(|| match self {
-            Self::Sum => sum(),
-            Self::Maximum => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            Self::Minimum => values.iter().copied().fold(f64::INFINITY, f64::min),
-            Self::Average => sum() / count,
-            Self::SampleCount => count,
-        })
+        let combine = match self {
+            Self::Sum => |all, value| all + value,
+            Self::Maximum => f64::max,
+        };
+        values.iter().copied().reduce(combine)
     }
 }
 
@@ -186,8 +168,6 @@ impl AlarmComparison {
         Ok(match name {
             "GreaterThanThreshold" => Self::Greater,
             "GreaterThanOrEqualToThreshold" => Self::GreaterOrEqual,
-            "LessThanThreshold" => Self::Less,
-            "LessThanOrEqualToThreshold" => Self::LessOrEqual,
             other => bail!("the local stack cannot interpret ComparisonOperator {other}"),
         })
     }
@@ -197,8 +177,6 @@ impl AlarmComparison {
         match self {
             Self::Greater => point > threshold,
             Self::GreaterOrEqual => point >= threshold,
-            Self::Less => point < threshold,
-            Self::LessOrEqual => point <= threshold,
         }
     }
 }
