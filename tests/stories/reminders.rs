@@ -450,10 +450,10 @@ async fn a_reminder_costs_three_requests_besides_the_send() {
 }
 
 #[tokio::test]
-async fn ten_thousand_due_reminders_go_out_at_the_configured_rate_over_several_sweeps() {
-    const REMINDERS: u32 = 10_000;
-    // More than one sweep can send before its deadline at this rate, even on a fast machine.
-    const MESSAGES_PER_MINUTE: u32 = 9_000;
+async fn more_due_reminders_than_a_sweep_can_send_go_out_at_the_configured_rate_over_several() {
+    // A sweep begins messages for 59 s. A machine under load reaches the rate, too.
+    const REMINDERS: u32 = 1_500;
+    const MESSAGES_PER_MINUTE: u32 = 1_200;
     let world =
         World::start_with(WorldSetup { messages_per_minute: Some(MESSAGES_PER_MINUTE), ..WorldSetup::default() }).await;
     let start = CrmBooking::new(&world, "0", 30).start;
