@@ -8,19 +8,11 @@ use tellonce_stack::dynamo::OperationUsage;
 
 use crate::{
     booking_endpoint,
-    conversations::{entry_counts, settle_line_events, start_world, write_from_phone},
+    conversations::{OWN_CRM_TOML, entry_counts, settle_line_events, start_world, write_from_phone},
     world::World,
 };
 
 const PHONE: &str = "+972545550199";
-
-/// A CRM without persons of its own.
-const OWN_CRM_TOML: &str = r#"
-[crms.own]
-kind = "webhook"
-url = "https://crm.example.com/events"
-requests_per_minute = 60000
-"#;
 
 /// The usage since the last reset, by operation and table.
 type Usage = BTreeMap<(String, String), OperationUsage>;

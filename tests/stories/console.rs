@@ -130,20 +130,15 @@ async fn two_hundred_leads_at_once_a_test_lead_and_a_refusal_cause_one_greeting(
         ["no-consent", "test"]
     );
     // The minute is part of a lead's id, so the repeat has to arrive in the crowd's minute.
-    let minute = 60;
-    world.advance_time(SignedDuration::from_secs(minute - world.now().as_second() % minute));
-    let minute_now = || world.now().as_second() / minute;
-    let crowd_minute = minute_now();
+    world.begin_next(60);
     submit_lead(&world, "site", "crowd", "052-555-0101").await;
     submit_lead(&world, "site", "repeat", "052-555-0101").await;
-    // A machine under load may need longer than a minute. Then the repeat is a lead of its own.
-    let late = usize::from(minute_now() != crowd_minute);
     assert_eq!(world.texts_on_phone("+972525550101").len(), 1);
     let results = lead_results(&console_state(&world).await);
-    assert_eq!(
-        (results.len(), results.iter().filter(|(_, end)| end == "suppressed").count()),
-        (202 + late, 199 + late)
-    );
+    let suppressed = results.iter().filter(|(_, end)| end == "suppressed").count();
+    // A machine under load may need longer than a minute. Then the repeat is a lead of its own.
+    assert!((199..=200).contains(&suppressed), "{suppressed}");
+    assert_eq!(results.len(), 3 + suppressed);
 }
 
 #[tokio::test]
@@ -155,8 +150,7 @@ async fn a_flood_holds_a_form_until_a_button_is_pressed() {
     };
     // Each flood has to be within one window of the counter. Across two windows more leads would be
     // greeted.
-    let window = 600;
-    world.advance_time(SignedDuration::from_secs(window - world.now().as_second() % window));
+    world.begin_next(600);
     submit_lead(&world, "typeform", "flood", "052-555-0301").await;
     let held = form_state("typeform").await;
     assert!(held["held_since"].is_i64() && held["waiting"] == 5, "{held}");

@@ -51,6 +51,14 @@ requests_per_minute = 60000
 text = "off"
 "#;
 
+/// A CRM without persons of its own.
+pub(crate) const OWN_CRM_TOML: &str = r#"
+[crms.own]
+kind = "webhook"
+url = "https://crm.example.com/events"
+requests_per_minute = 60000
+"#;
+
 /// A target of each kind, and escalations with four triggers.
 const TEAM_TOML: &str = r#"
 [targets.slack]

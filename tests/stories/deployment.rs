@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tellonce_fakes::provider::HealthPreset;
-use tellonce_samples::WebhookPost;
 
 use crate::{
     conversations::{CRMS_TOML, line_event, message_body, settle_line_events, start_world},
-    world::{CRM_SECRET, WEB_TOKEN, World, WorldSetup},
+    lead_endpoint::website_json_post,
+    world::{CRM_SECRET, World, WorldSetup},
 };
 
 const PHONE: &str = "+972545550199";
@@ -106,8 +106,8 @@ async fn a_booking_is_followed_by_one_id_to_its_reminder() {
 async fn a_lead_is_followed_by_one_id_to_its_first_touch() {
     let world = World::start().await;
     let body = json!({"lead_id": "L-1", "name": "Noa Levi", "phone": PHONE, "consent": {"whatsapp": true}});
-    world.deliver(lead_post(&body)).await;
-    world.deliver(lead_post(&json!({"lead_id": "L-2", "phone": PHONE, "consent": {"whatsapp": false}}))).await;
+    world.deliver(website_json_post(&body)).await;
+    world.deliver(website_json_post(&json!({"lead_id": "L-2", "phone": PHONE, "consent": {"whatsapp": false}}))).await;
     let deliveries: Vec<String> =
         world.table_items("LeadInbox").iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(deliveries.len(), 2);
@@ -117,10 +117,6 @@ async fn a_lead_is_followed_by_one_id_to_its_first_touch() {
         let lines = [format!("webhook-receiver: stored delivery {delivery}"), format!("lead-first-touch: {decision}")];
         assert_followed(&world, delivery, &lines.each_ref().map(String::as_str));
     }
-}
-
-fn lead_post(body: &Value) -> WebhookPost {
-    WebhookPost::new("/leads/web", "application/json", body.to_string()).with_header("X-Webhook-Token", Some(WEB_TOKEN))
 }
 
 #[tokio::test(flavor = "multi_thread")]

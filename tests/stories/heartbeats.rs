@@ -10,16 +10,11 @@ use tellonce_core::{
     telemetry::Gauge,
 };
 
-use crate::world::{World, WorldSetup};
+use crate::{conversations::start_world, world::World};
 
 const INBOXES: [&str; 4] = ["StoreInbox", "BookingInbox", "LeadInbox", "LineInbox"];
 const PHONE: &str = "+972545550199";
 const OLDEST: &str = Gauge::OldestHeartbeatSeconds.name();
-
-/// A client with stores, calendars, a feed, forms and a line with events.
-async fn start_world() -> World {
-    World::start_with(WorldSetup { line_events: true, ..WorldSetup::default() }).await
-}
 
 /// The stages of the ledger's rows of heartbeats.
 fn receipt_stages(world: &World) -> BTreeSet<String> {
@@ -35,7 +30,7 @@ fn oldest_heartbeat(world: &World) -> Option<(i64, String)> {
 
 #[tokio::test]
 async fn a_heartbeat_passes_every_inbox_and_leaves_no_trace_of_a_delivery() {
-    let world = start_world().await;
+    let world = start_world(&[]).await;
     world.run_minutes(11).await;
     let expected: BTreeSet<String> =
         HeartbeatPath::ALL.into_iter().map(|path| path.name().to_owned()).chain(["sent".to_owned()]).collect();
@@ -53,7 +48,7 @@ async fn a_heartbeat_passes_every_inbox_and_leaves_no_trace_of_a_delivery() {
 
 #[tokio::test]
 async fn a_mapping_that_stopped_makes_the_oldest_heartbeat_older_until_it_runs_again() {
-    let world = start_world().await;
+    let world = start_world(&[]).await;
     world.run_minutes(2).await;
     world.stack.set_mapping_enabled("OrderNotifier/Inbox", false).unwrap();
     assert_eq!(world.post(world.erp_post("m-1", "ready", "1", PHONE)).await, 200);
@@ -70,7 +65,7 @@ async fn a_mapping_that_stopped_makes_the_oldest_heartbeat_older_until_it_runs_a
 
 #[tokio::test]
 async fn a_function_that_fails_on_every_batch_has_no_new_heartbeat() {
-    let world = start_world().await;
+    let world = start_world(&[]).await;
     world.run_minutes(1).await;
     let faults = world.stack.dynamo().faults();
     let others = ["ReminderScheduler/Inbox", "LeadFirstTouch/Inbox", "ConversationSync/Inbox"];
@@ -108,7 +103,7 @@ async fn a_function_that_fails_on_every_batch_has_no_new_heartbeat() {
 
 #[tokio::test]
 async fn heartbeats_cost_ten_writes_in_seven_minutes() {
-    let world = start_world().await;
+    let world = start_world(&[]).await;
     world.run_minutes(6).await;
     let counters = world.stack.dynamo().counters();
     counters.reset();

@@ -74,6 +74,16 @@ pub(crate) fn website_post(content_type: &str, body: Vec<u8>) -> WebhookPost {
     WebhookPost::new("/leads/web", content_type, body).sign(proof, WEB_TOKEN).unwrap()
 }
 
+/// A delivery of the website's own form in JSON.
+pub(crate) fn website_json_post(body: &Value) -> WebhookPost {
+    website_post(JSON, body.to_string().into_bytes())
+}
+
+/// A lead of the website's own form, with consent.
+pub(crate) fn website_lead_of(phone: &str) -> WebhookPost {
+    website_json_post(&json!({ "name": "Noa Levi", "phone": phone, "consent": { "whatsapp": true } }))
+}
+
 fn typeform_response() -> WebhookPost {
     typeform_post(recorded_body("typeform/form_response.json"))
 }

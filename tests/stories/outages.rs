@@ -246,16 +246,14 @@ async fn a_provider_that_never_responds_holds_up_no_batch() {
     let world = World::start().await;
     let provider = world.stack.provider();
     provider.set_latency(std::time::Duration::from_mins(2)).unwrap();
-    let begun = Instant::now();
     let posts =
         (0..10).map(|order| world.post(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)));
     for status in futures::future::join_all(posts).await {
         assert_eq!(status, 200);
     }
     world.settle().await;
-    let elapsed = begun.elapsed();
-    println!("ten messages wait {elapsed:.1?} after their deliveries");
-    assert!(elapsed.as_secs() < 20, "{elapsed:?}");
+    let requests = provider.counters().requests;
+    assert!((1..=2).contains(&requests.values().sum::<u64>()), "the messages behind the first wait: {requests:?}");
     let states: Vec<String> = (0..10).map(|order| world.message_state(&format!("order:{order}:ready"))).collect();
     assert_eq!(states, vec!["held".to_owned(); 10]);
     assert_eq!(world.stack.failures().len(), 0);
@@ -269,16 +267,12 @@ async fn a_provider_that_never_responds_holds_up_no_batch() {
 async fn a_burst_beyond_the_line_s_rate_waits_in_the_ledger_and_holds_up_no_delivery_behind_it() {
     // A slot every one and a half seconds, and a delivery waits for one second at most.
     let world = World::start_with(WorldSetup { messages_per_minute: Some(40), ..WorldSetup::default() }).await;
-    let begun = Instant::now();
-    for order in 0..5 {
-        let post = world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE);
-        assert_eq!(world.post(post).await, 200);
-    }
+    let posts =
+        (0..5).map(|order| world.post(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)));
+    assert_eq!(futures::future::join_all(posts).await, [200; 5]);
     world.settle().await;
-    let elapsed = begun.elapsed();
-    println!("five deliveries of a burst were processed in {elapsed:.1?}");
     let sent = world.messages().len();
-    assert!((1..5).contains(&sent) && elapsed.as_secs() < 5, "{sent} sent after {elapsed:?}");
+    assert!((1..5).contains(&sent), "{sent} sent");
     let rows = world.message_rows();
     let held: Vec<_> = rows.values().filter(|row| row["state"] == "held").collect();
     assert_eq!(held.len(), 5 - sent);

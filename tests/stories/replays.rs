@@ -2,13 +2,12 @@
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use tellonce_samples::WebhookPost;
 use tellonce_stack::dynamo::{DynamoFault, FaultFrequency, FaultRule};
 
 use crate::{
     booking_endpoint::crm_post,
     conversations::{line_event, message_body, settle_line_events},
-    lead_endpoint::website_post,
+    lead_endpoint::website_lead_of,
     world::{World, WorldSetup},
 };
 
@@ -17,11 +16,6 @@ const FUNCTIONS: [&str; 4] = ["order-notifier", "reminder-scheduler", "lead-firs
 
 async fn replay(world: &World, function: &str, command: &Value) -> Value {
     world.stack.invoke(function, &json!({ "replay": command })).await.unwrap()
-}
-
-fn lead_post(phone: &str) -> WebhookPost {
-    let body = json!({ "name": "Noa Levi", "phone": phone, "consent": { "whatsapp": true } });
-    website_post("application/json", body.to_string().into_bytes())
 }
 
 #[tokio::test]
@@ -43,7 +37,7 @@ async fn dead_letters_of_every_inbox_are_replayed_by_their_time() {
     let posts = [
         world.erp_post("m-1", "ready", "2", PHONE),
         crm_post(&world, "b-1"),
-        lead_post("+972525550155"),
+        website_lead_of("+972525550155"),
         line_event("e-1", "messages.post", &message_body("wamid-1", "Hello", begun.as_second())),
     ];
     for status in futures::future::join_all(posts.map(|post| world.post(post))).await {

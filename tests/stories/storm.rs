@@ -93,7 +93,6 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
         SendFault::AcceptLate { after_ms: 300 },
     ];
 
-    // A store repeats a delivery that was not answered 2xx.
     let mut unavailable_count = 0;
     for (part, chunk) in posts.chunks(posts.len().div_ceil(faults.len())).enumerate() {
         provider.fail_fraction(0.05, faults[part], random.random()).unwrap();
@@ -108,18 +107,8 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
                 frequency: FaultFrequency::Next(60),
             });
         }
-        let mut waiting: Vec<WebhookPost> = chunk.iter().map(|(_, post)| post.clone()).collect();
-        while !waiting.is_empty() {
-            let responses = futures::stream::iter(waiting.into_iter().map(|post| {
-                let world = &world;
-                async move { (world.post(post.clone()).await, post) }
-            }));
-            let responses: Vec<(u16, WebhookPost)> = responses.buffer_unordered(8).collect().await;
-            let statuses: BTreeSet<u16> = responses.iter().map(|(status, _)| *status).collect();
-            assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
-            waiting = responses.into_iter().filter(|(status, _)| *status != 200).map(|(_, post)| post).collect();
-            unavailable_count += waiting.len();
-        }
+        let posted = futures::stream::iter(chunk.iter().map(|(_, post)| world.post_until_stored(post.clone())));
+        unavailable_count += posted.buffer_unordered(8).fold(0, async |sum, repeats| sum + repeats).await;
         if part == 1 || part == 2 {
             tokio::time::sleep(Duration::from_millis(300)).await;
             world.stack.kill_function("order-notifier").await;

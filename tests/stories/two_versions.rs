@@ -5,19 +5,14 @@ use serde_json::{Value, json};
 use tellonce_fakes::services::{FakeFault, FakeService};
 
 use crate::{
-    conversations::{entry_counts, settle_line_events, start_world, team_notifications, write_from_phone},
+    conversations::{
+        OWN_CRM_TOML, entry_counts, settle_line_events, start_world, team_notifications, write_from_phone,
+    },
     world::World,
 };
 
 const NOA_PHONE: &str = "+972545550199";
 const ADI_PHONE: &str = "+972525550101";
-
-const OWN_CRM_TOML: &str = r#"
-[crms.own]
-kind = "webhook"
-url = "https://crm.example.com/events"
-requests_per_minute = 60000
-"#;
 
 const TEAM_TOML: &str = r#"
 [targets.desk]

@@ -404,6 +404,12 @@ impl World {
         }
     }
 
+    /// Moves the clock on to the next whole minute, hour or such of UTC: for stories whose counters
+    /// begin anew with it.
+    pub(crate) fn begin_next(&self, seconds: i64) {
+        self.advance_time(SignedDuration::from_secs(seconds - self.now().as_second() % seconds));
+    }
+
     /// Posts and returns the status of the response.
     pub(crate) async fn post(&self, post: WebhookPost) -> u16 {
         self.post_for_response(post).await.0
@@ -418,6 +424,18 @@ impl World {
         }
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Posts until the response is 200 and returns how often it was 503. Senders repeat a 503: many
+    /// posts at once may take a machine under load longer than the receiver's time.
+    pub(crate) async fn post_until_stored(&self, post: WebhookPost) -> usize {
+        for repeats in 0..20 {
+            match self.post(post.clone()).await {
+                200 => return repeats,
+                status => assert_eq!(status, 503),
+            }
+        }
+        panic!("503 to each of 20 posts to {}", post.path);
     }
 
     /// Posts and returns status, headers and text of the response.
