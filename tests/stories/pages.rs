@@ -8,16 +8,18 @@ use jiff::SignedDuration;
 use serde_json::json;
 use tellonce_fakes::services::{FakeFault, FakeService};
 use tellonce_stack::{
-    alarms::{AlarmChange, AlarmState},
+    alarms::{self, AlarmChange, AlarmState},
     dynamo::{DynamoFault, FaultFrequency, FaultRule},
+    template::TemplateAlarm,
 };
 
 use crate::{
     calendars::{diary_event, whole_minute_in_hours},
-    conversations::{entry_counts, settle_line_events, team_notifications, write_from_phone},
-    lead_endpoint,
+    conversations::{self, entry_counts, settle_line_events, team_notifications, write_from_phone},
+    lead_endpoint::{meta_post, website_json_post},
     leads::{meta_lead, recorded_body_of_today},
-    world::{LINE_TOKEN, META_TOKEN, World, WorldSetup},
+    sources::template_alarms,
+    world::{LINE_TOKEN, META_TOKEN, World},
 };
 
 const PHONE: &str = "+972545550199";
@@ -45,16 +47,7 @@ const ALWAYS: u32 = 1_000_000;
 
 /// A world in which all has been well for long enough that every alarm knows it.
 async fn start_world() -> World {
-    let world = World::start_with(WorldSetup {
-        extra_toml: CRM_AND_SLACK_TOML,
-        line_events: true,
-        extra_secrets: vec![
-            ("crms/hub", "pat-eu1-story".to_owned()),
-            ("targets/slack", "https://hooks.slack.com/services/T0STORY/B0STORY/storystorystory".to_owned()),
-        ],
-        ..WorldSetup::default()
-    })
-    .await;
+    let world = conversations::start_world(&[CRM_AND_SLACK_TOML]).await;
     // A feed without any event would be a problem of its own.
     let start = whole_minute_in_hours(&world, 20 * 24);
     world.stack.calendars().put_event("diary.ics", diary_event(&world, "far", start, OTHER_PHONE)).unwrap();
@@ -66,6 +59,7 @@ async fn start_world() -> World {
 struct PageWatch<'w> {
     world: &'w World,
     outage: &'static str,
+    alarms: Vec<TemplateAlarm>,
     /// The first evaluation of the alarms.
     from: i64,
     /// When the first customer or team member was not served.
@@ -76,11 +70,12 @@ impl<'w> PageWatch<'w> {
     /// An outage that leaves the first customer or team member unserved now.
     fn begin(world: &'w World, outage: &'static str) -> Self {
         let now = world.stack.metrics().current_minute();
-        Self { world, outage, from: now - 1, unserved_at: now }
+        Self { world, outage, alarms: template_alarms(), from: now - 1, unserved_at: now }
     }
 
     fn list_changes(&self) -> Vec<AlarmChange> {
-        self.world.stack.list_alarm_changes(self.from).unwrap()
+        let metrics = self.world.stack.metrics();
+        alarms::list_alarm_changes(&self.alarms, metrics, self.from, metrics.current_minute()).unwrap()
     }
 
     /// The alarms that are on now.
@@ -142,15 +137,15 @@ async fn write_every_hour(world: &World, hours: u32) -> usize {
     for hour in 0..hours {
         write_from_phone(world, PHONE, &format!("Question {hour}"));
         settle_line_events(world).await;
-        world.run_minutes(60).await;
+        run_minutes_cheaply(world, 60).await;
     }
     usize::try_from(hours).unwrap()
 }
 
-/// Lets hours pass. Only the minute of reminder-scheduler runs every minute, because its gauge may
+/// Lets minutes pass. Only the minute of reminder-scheduler runs every minute, because its gauge may
 /// not be missing. The other schedules run every five minutes.
-async fn run_hours_cheaply(world: &World, hours: u32) {
-    for minute in 0..hours * 60 {
+async fn run_minutes_cheaply(world: &World, minutes: u32) {
+    for minute in 0..minutes {
         world.advance_time(SignedDuration::from_mins(1));
         world.tick().await;
         if minute % 5 == 0 {
@@ -168,24 +163,6 @@ fn assert_entries(world: &World, count: usize) {
 }
 
 #[tokio::test]
-async fn a_missing_line_token_pages_once() {
-    let world = start_world().await;
-    world.stack.secrets().remove("tellonce/story/lines/main");
-    // The functions keep a token for a while. A new process has to read it.
-    world.stack.kill_function("order-notifier").await;
-    world.stack.kill_function("reminder-scheduler").await;
-    let watch = PageWatch::begin(&world, "line token missing");
-    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
-    world.run_minutes(90).await;
-    assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
-    world.stack.secrets().rotate("tellonce/story/lines/main", LINE_TOKEN);
-    watch.wait_for_end().await;
-    watch.assert_one_page("messages-waiting", PAGE_WITHIN);
-    assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready."]);
-    assert_nothing_lost_or_repeated(&world);
-}
-
-#[tokio::test]
 async fn a_line_that_is_down_pages_once_whatever_waits_and_expires_and_in_every_process() {
     let world = start_world().await;
     world.stack.secrets().remove("tellonce/story/lines/main");
@@ -199,12 +176,12 @@ async fn a_line_that_is_down_pages_once_whatever_waits_and_expires_and_in_every_
         "leadId": "L-1", "firstName": "Omer", "phone": OTHER_PHONE, "country": "IL", "consent": {"whatsapp": true},
         "createdAt": world.now().to_string(),
     });
-    world.deliver(lead_endpoint::website_post("application/json", lead.to_string().into())).await;
+    world.deliver(website_json_post(&lead)).await;
     world.run_minutes(20).await;
     world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
     // Another process knows nothing of what this one reported.
     world.stack.kill_function("reminder-scheduler").await;
-    world.run_minutes(160).await;
+    run_minutes_cheaply(&world, 160).await;
     assert_eq!(world.message_state("order:1:out-for-delivery"), "expired");
     assert_eq!(world.metric_values("attention", 180), [0.0; 0], "the alarm was raised for it");
     world.stack.secrets().rotate("tellonce/story/lines/main", LINE_TOKEN);
@@ -247,7 +224,7 @@ async fn a_crm_that_is_unavailable_pages_once_although_few_customers_write() {
     let world = start_world().await;
     world.stack.fakes().fail_next(HUBSPOT, FakeFault::Status(503), ALWAYS);
     let watch = PageWatch::begin(&world, "CRM 503 at one message an hour");
-    let messages = write_every_hour(&world, 5).await;
+    let messages = write_every_hour(&world, 3).await;
     assert_entries(&world, 0);
     world.stack.fakes().heal();
     watch.wait_for_end().await;
@@ -264,7 +241,7 @@ async fn a_target_that_is_down_pages_once() {
     let watch = PageWatch::begin(&world, "Slack down");
     write_from_phone(&world, PHONE, "This is urgent");
     settle_line_events(&world).await;
-    world.run_minutes(120).await;
+    run_minutes_cheaply(&world, 120).await;
     assert!(team_notifications(&world).is_empty());
     world.stack.fakes().heal();
     watch.wait_for_end().await;
@@ -278,10 +255,10 @@ async fn a_target_that_is_down_pages_once() {
 async fn a_credential_that_is_refused_for_hours_pages_once() {
     let world = start_world().await;
     world.stack.fakes().fail_next(SLACK, FakeFault::Status(403), ALWAYS);
-    let watch = PageWatch::begin(&world, "credential refused for four hours");
+    let watch = PageWatch::begin(&world, "credential refused for two hours");
     write_from_phone(&world, PHONE, "This is urgent");
     settle_line_events(&world).await;
-    run_hours_cheaply(&world, 4).await;
+    run_minutes_cheaply(&world, 120).await;
     assert!(team_notifications(&world).is_empty());
     world.stack.fakes().heal();
     watch.wait_for_end().await;
@@ -296,7 +273,7 @@ async fn a_stream_mapping_that_is_disabled_pages_once() {
     world.stack.set_mapping_enabled("OrderNotifier/Inbox", false).unwrap();
     let watch = PageWatch::begin(&world, "stream mapping disabled");
     assert_eq!(world.post(world.erp_post("m-1", "ready", "1", PHONE)).await, 200);
-    world.run_minutes(120).await;
+    run_minutes_cheaply(&world, 120).await;
     assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
     world.stack.set_mapping_enabled("OrderNotifier/Inbox", true).unwrap();
     watch.wait_for_end().await;
@@ -310,9 +287,9 @@ async fn a_lookup_api_that_is_down_for_hours_pages_once() {
     let world = start_world().await;
     world.stack.leads().put_lead(meta_lead(&world, "444444444444000", PHONE)).unwrap();
     world.stack.fakes().fail_next(FakeService::Graph, FakeFault::Status(503), ALWAYS);
-    let watch = PageWatch::begin(&world, "look-up API down for three hours");
-    world.deliver(lead_endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
-    world.run_minutes(3 * 60).await;
+    let watch = PageWatch::begin(&world, "look-up API down for two hours");
+    world.deliver(meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
+    run_minutes_cheaply(&world, 120).await;
     assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
     world.stack.fakes().heal();
     watch.wait_for_end().await;
@@ -334,7 +311,7 @@ async fn a_lookup_credential_that_is_missing_or_refused_pages_once_and_is_named(
             world.stack.secrets().remove("tellonce/story/forms/meta");
         }
         let watch = PageWatch::begin(&world, outage);
-        world.deliver(lead_endpoint::meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
+        world.deliver(meta_post(recorded_body_of_today(&world, "meta/leadgen.json"))).await;
         world.run_minutes(60).await;
         assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
         let reasons = world.read_gauge("reminder-scheduler", "oldest_due_seconds").unwrap()["reasons"].to_string();
@@ -360,7 +337,7 @@ async fn transaction_conflicts_page_not_at_all() {
             "leadId": format!("L-{number}"), "firstName": "Omer", "phone": format!("+9725255502{number:02}"),
             "country": "IL", "consent": {"whatsapp": true}, "createdAt": world.now().to_string(),
         });
-        assert_eq!(world.post(lead_endpoint::website_post("application/json", body.to_string().into())).await, 200);
+        assert_eq!(world.post(website_json_post(&body)).await, 200);
         if number % 10 == 9 {
             world.settle().await;
             world.run_minutes(5).await;

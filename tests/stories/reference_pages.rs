@@ -7,7 +7,9 @@ use std::{
     fs,
 };
 
-use crate::sources::{code_without_tests, rust_files, workspace_root};
+use tellonce_core::telemetry::NAMESPACE;
+
+use crate::sources::{code_without_tests, rust_files, template_alarms, workspace_root};
 
 /// The files that define codes besides `functions/*/src/*_outcome.rs`.
 const SHARED_CODES: [&str; 4] = [
@@ -47,20 +49,6 @@ fn the_operations_page_lists_every_code_of_an_outcome() {
     assert_eq!(codes, listed_names("docs/operations.md", "Outcomes"));
 }
 
-/// The texts between the quotes of a line that begins with this word.
-fn property<'a>(block: &'a str, name: &str) -> Option<&'a str> {
-    let value = block.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(": "))?;
-    Some(value.trim_start_matches("!Sub ").trim_matches('"'))
-}
-
-/// The properties of each alarm of the template, by its name without the client.
-fn alarms() -> BTreeMap<String, String> {
-    let template = fs::read_to_string(workspace_root().join("template.yaml")).unwrap();
-    let blocks = template.split("    Type: AWS::CloudWatch::Alarm\n").skip(1);
-    let alarms = blocks.map(|block| block.split("\n\n").next().unwrap().to_owned());
-    alarms.map(|alarm| (property(&alarm, "AlarmName").unwrap().replace("tellonce-${Client}-", ""), alarm)).collect()
-}
-
 /// The names that `telemetry` writes: metrics, and the reasons of `attention`.
 fn written_metrics() -> (BTreeSet<String>, BTreeSet<String>) {
     let code = code_without_tests(&workspace_root().join("shared/src/telemetry.rs"));
@@ -84,11 +72,12 @@ fn written_metrics() -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[test]
 fn the_operations_page_explains_every_alarm_and_there_are_few() {
-    let alarms = alarms();
-    assert!((8..=12).contains(&alarms.len()), "{:?}", alarms.keys());
-    assert_eq!(alarms.keys().cloned().collect::<BTreeSet<_>>(), listed_names("docs/operations.md", "Alarms"));
+    let alarms: BTreeSet<String> =
+        template_alarms().into_iter().map(|alarm| alarm.name.replace("tellonce-story-", "")).collect();
+    assert!((8..=12).contains(&alarms.len()), "{alarms:?}");
+    assert_eq!(alarms, listed_names("docs/operations.md", "Alarms"));
     let page = fs::read_to_string(workspace_root().join("docs/operations.md")).unwrap();
-    for name in alarms.keys() {
+    for name in &alarms {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).unwrap();
         let section = row.rsplit_once("](#").unwrap().1.trim_end_matches([')', ' ', '|']);
         let is_section = |line: &&str| {
@@ -103,9 +92,8 @@ fn the_operations_page_explains_every_alarm_and_there_are_few() {
 #[test]
 fn alarms_use_metrics_that_the_code_writes_and_a_gauge_has_an_alarm_unless_the_page_says_otherwise() {
     let (written, reasons) = written_metrics();
-    let alarms = alarms();
-    let ours = alarms.values().filter(|alarm| property(alarm, "Namespace") == Some("tellonce"));
-    let used: BTreeSet<String> = ours.map(|alarm| property(alarm, "MetricName").unwrap().to_owned()).collect();
+    let ours = template_alarms().into_iter().map(|alarm| alarm.metric).filter(|metric| metric.namespace == NAMESPACE);
+    let used: BTreeSet<String> = ours.map(|metric| metric.name).collect();
     assert!(used.is_subset(&written), "{used:?} {written:?}");
     let page = fs::read_to_string(workspace_root().join("docs/operations.md")).unwrap();
     let needs_alarm = |name: &&String| {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use tellonce_stack::template::TemplateAlarm;
 
 /// The names from the root of a crate to a module. The root has none.
 pub(crate) type ModulePath = Vec<String>;
@@ -45,6 +46,12 @@ pub(crate) struct FunctionSource {
 
 pub(crate) fn workspace_root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The alarms that the template makes for the client of the stories.
+pub(crate) fn template_alarms() -> Vec<TemplateAlarm> {
+    let parameters = BTreeMap::from([("Client".to_owned(), "story".to_owned())]);
+    TemplateAlarm::read_all(&workspace_root().join("template.yaml"), &parameters).unwrap()
 }
 
 /// The folders of all packages, from `members` in the workspace's `Cargo.toml`.

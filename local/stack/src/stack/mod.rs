@@ -29,7 +29,6 @@ use tellonce_fakes::{
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
-    alarms::{self, AlarmChange},
     clock::LocalClock,
     dynamo::EmbeddedDynamo,
     functions::{FunctionPool, InvocationCounts, LogLine},
@@ -40,7 +39,7 @@ use crate::{
     secrets::FakeSecretsManager,
     state::StateFolder,
     streams::{FailedBatch, FailureLog, MappingState, ReaderContext, StreamPositions, StreamReader},
-    template::{HttpRoute, SamTemplate, TemplateAlarm},
+    template::{HttpRoute, SamTemplate},
 };
 
 pub use options::StackOptions;
@@ -323,14 +322,6 @@ impl LocalStack {
     /// All metrics since the start.
     pub fn metrics(&self) -> &MetricLog {
         &self.metrics
-    }
-
-    /// The changes of the template's alarms, evaluated every minute from `from_minute` (since 1970)
-    /// until now. A metric of a function counts a moment after the function printed it.
-    pub fn list_alarm_changes(&self, from_minute: i64) -> anyhow::Result<Vec<AlarmChange>> {
-        let parameters = build_parameters(&self.options, &self.client);
-        let alarms = TemplateAlarm::read_all(&self.options.template_path(), &parameters)?;
-        alarms::list_alarm_changes(&alarms, &self.metrics, from_minute, self.metrics.current_minute())
     }
 
     /// Stops or resumes the mapping of an inbox or table to a function: `OrderNotifier/Inbox`. A
