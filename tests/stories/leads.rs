@@ -639,6 +639,8 @@ async fn held_leads_of_a_flooding_batch_are_found_and_released() {
     let world = World::start_with(WorldSetup { extra_toml: form_toml, ..WorldSetup::default() }).await;
     world.stack.secrets().rotate("tellonce/story/webhooks/ads", crate::world::META_SECRET);
     world.stack.secrets().rotate("tellonce/story/forms/ads", crate::world::META_TOKEN);
+    // The limit counts by the day of UTC, which must not end within the story.
+    world.leave_hours("UTC", 23..24);
     world.stack.leads().put_lead(meta_lead(&world, "444444444444001", NOA_PHONE)).unwrap();
     world.stack.leads().put_lead(meta_lead(&world, "444444444444002", ADI_PHONE)).unwrap();
     let post = WebhookPost {

@@ -142,8 +142,8 @@ async fn write_every_hour(world: &World, hours: u32) -> usize {
     usize::try_from(hours).unwrap()
 }
 
-/// Lets minutes pass. Only the minute of reminder-scheduler runs every minute, because its gauge may
-/// not be missing. The other schedules run every five minutes.
+/// Lets minutes pass. Only the minute of reminder-scheduler runs every minute, because its gauge
+/// may not be missing. The other schedules run every five minutes.
 async fn run_minutes_cheaply(world: &World, minutes: u32) {
     for minute in 0..minutes {
         world.advance_time(SignedDuration::from_mins(1));
