@@ -10,8 +10,8 @@
 //! receipts and publishes the gauge [`Gauge::OldestHeartbeatSeconds`].
 //!
 //! The ledger holds all of it under the subject [`HEARTBEAT_SUBJECT`]: one row for each path, and
-//! the row [`SENT_STAGE`] with the time of the last heartbeats and since when each path is expected
-//! to have one.
+//! the row `heartbeat` / `sent` with the time of the last heartbeats and since when each path is
+//! expected to have one.
 //!
 //! Promises: an overlapping or repeated minute does no harm, because it writes the same items. A
 //! path without a receipt counts since its first heartbeat: a new stack is not late while it

@@ -153,7 +153,7 @@ impl Gauge {
 /// minutes, and the last gauge may be from two minutes before.
 const PAGED_WAIT: SignedDuration = SignedDuration::from_mins(13);
 
-/// Whether the alarm `messages-waiting` was raised for a wait that ends now: [`PAGED_WAIT`] of it
+/// Whether the alarm `messages-waiting` was raised for a wait that ends now: `PAGED_WAIT` of it
 /// was in the gauge. `quiet_since` is when the quiet hours began that hold what waits. The gauge
 /// does not show it in them.
 pub fn was_paged(waiting_since: Timestamp, quiet_since: Option<Timestamp>, now: Timestamp) -> bool {
