@@ -227,6 +227,15 @@ def check(condition, text):
     print(f"  ok  {text}", flush=True)
 
 
+def explain(cloud, name):
+    """What `tellonce explain` says, asked of the emulated account as an agency asks it."""
+    command = [ROOT / "target" / "debug" / "tellonce", "explain", name, "--client", ROOT / "clients" / CLIENT, "--json"]
+    environment = {**CREDENTIALS, "AWS_REGION": REGION, "AWS_ENDPOINT_URL": cloud.endpoint, "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    check(done.returncode == 0, f"`tellonce explain {name}` answers {done.stderr}")
+    return json.loads(done.stdout)
+
+
 def check_order(cloud, store, sent_messages, outputs, ids):
     def times_sent(order):
         return sum(message["key"] == f"order:{order}:ready" for message in sent_messages())
@@ -274,6 +283,9 @@ def check_order(cloud, store, sent_messages, outputs, ids):
     wait_for("the second order's message", lambda: times_sent(second), 60)
     # The stream is ordered, so every delivery before the second order has been processed.
     check(len(sent_messages()) == 2 and times_sent(first) == times_sent(second) == 1, "two orders, one message each")
+    report = explain(cloud, f"order:{first}")
+    codes = [step["code"] for step in report["messages"][0]["steps"]]
+    check(codes == ["came-in", "created", "accepted"], "`tellonce explain` names each step of the first order")
 
 
 def tick(cloud, ids, what, event=b"{}"):

@@ -1,14 +1,15 @@
-//! `tellonce`, the agency's tool: checks a client's configuration and previews its messages. It
-//! sends nothing.
+//! `tellonce`, the agency's tool: checks a client's configuration, previews its messages, and says
+//! what happened to them. It sends nothing.
 //!
 //! Run `check` before every deployment, `preview` while you set up texts and senders, and `schema`
-//! after the configuration's types change. These commands work offline and touch no account. The
-//! exception is `webhook register`: once for each line, it asks for confirmation and makes one call
-//! to the provider.
+//! after the configuration's types change. These commands work offline and touch no account.
+//! `explain` reads the tables of a client and changes nothing. `webhook register` asks for
+//! confirmation and makes one call to the provider, once for each line.
 #![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
 
 mod check;
 mod command_output;
+mod explain;
 mod forms;
 mod preview;
 mod schema;
@@ -47,6 +48,9 @@ enum CliCommand {
     /// Runs recorded deliveries through the code of the functions and prints the messages that each
     /// would send, as one line of JSON per delivery. Sends nothing.
     Preview(preview::PreviewArguments),
+    /// Says what happened to the messages of an order, an appointment or a lead, in an account or
+    /// on a stack that runs on this machine. Changes nothing.
+    Explain(explain::ExplainArguments),
     /// Registers the address that the provider posts a line's events to.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         CliCommand::Check { folder, secrets } => check::run_check(&folder, secrets.as_deref()),
         CliCommand::Schema => schema::render_schema().map(CommandOutput::from_text),
         CliCommand::Preview(arguments) => preview::run_preview(&arguments),
+        CliCommand::Explain(arguments) => explain::explain(&arguments),
         CliCommand::Webhook(command) => webhook::run_command(&command),
     };
     match done.and_then(CommandOutput::print) {

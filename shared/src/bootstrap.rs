@@ -20,16 +20,10 @@ use std::{
 };
 
 use aws_sdk_dynamodb::config::{
-    BehaviorVersion, Credentials, IdentityCache, Region, RuntimeComponents, SharedCredentialsProvider,
-    StalledStreamProtectionConfig, http::HttpRequest, retry::RetryConfig, timeout::TimeoutConfig,
+    BehaviorVersion, Credentials, IdentityCache, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
+    retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
-use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn},
-    orchestrator::HttpResponse,
-    result::ConnectorError,
-};
-use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
 use rustls::{
     ClientConfig as TlsConfig, RootCertStore,
@@ -37,7 +31,9 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use crate::{client_config::ClientConfig, conflict_retry::ConflictClassifier, fault::error_chain, http_body};
+use crate::{
+    client_config::ClientConfig, conflict_retry::ConflictClassifier, fault::error_chain, sdk_http::sdk_http_client,
+};
 
 /// Why a function ended, as Lambda's runtime takes it.
 pub type FunctionError = Box<dyn std::error::Error + Send + Sync>;
@@ -193,10 +189,6 @@ impl Default for AwsTimeouts {
 /// Longest wait for an e-mail or an SNS message. It is sent once and takes longer.
 const SEND_TIMEOUTS: AwsTimeouts = AwsTimeouts { attempt: Duration::from_secs(10), operation: Duration::from_secs(10) };
 
-/// The largest response of an AWS service that is read: more than a page of `DynamoDB` (1 MB) in
-/// JSON.
-const MAX_AWS_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
-
 /// AWS clients that use the function's HTTP client.
 #[derive(Debug, Clone)]
 pub struct AwsClients {
@@ -241,18 +233,13 @@ impl AwsClients {
             "environment",
         );
         let region = Region::new(required("AWS_REGION")?);
-        let client = http.clone();
-        let connect = move |settings: &HttpConnectorSettings, _: &RuntimeComponents| {
-            let timeout = settings.read_timeout().unwrap_or(SEND_TIMEOUTS.attempt);
-            SharedHttpConnector::new(ReqwestConnector { client: client.clone(), timeout })
-        };
         let common = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(region.clone())
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             // Credentials of Lambda's variables do not change, so there is nothing to cache.
             .identity_cache(IdentityCache::no_cache())
-            .http_client(http_client_fn(connect))
+            .http_client(sdk_http_client(http, SEND_TIMEOUTS.attempt))
             // All bodies are small and whole: the timeout of the attempt is enough.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
@@ -345,40 +332,6 @@ impl AwsClients {
         let make = || aws_sdk_sns::Client::new(&self.build_sdk_config(self.endpoints.sns.as_ref(), 1, SEND_TIMEOUTS));
         self.sns.get_or_init(make)
     }
-}
-
-/// Sends the AWS SDK's requests with `reqwest`: one TLS stack, one set of roots, one pool.
-#[derive(Debug)]
-struct ReqwestConnector {
-    client: reqwest::Client,
-    /// For one attempt: from the connection to the last byte of the response.
-    timeout: Duration,
-}
-
-impl HttpConnector for ReqwestConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (client, timeout) = (self.client.clone(), self.timeout);
-        HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
-            // All requests have whole bodies, never streams.
-            let request = request.map(|body| body.bytes().map(bytes::Bytes::copy_from_slice).unwrap_or_default());
-            let mut request = reqwest::Request::try_from(request).map_err(|e| ConnectorError::user(e.into()))?;
-            *request.timeout_mut() = Some(timeout);
-            let mut response = client.execute(request).await.map_err(to_connector_error)?;
-            let (mut parts, ()) = http::Response::new(()).into_parts();
-            parts.status = response.status();
-            parts.headers = std::mem::take(response.headers_mut());
-            let body =
-                http_body::read_body_up_to(MAX_AWS_RESPONSE_BYTES, response).await.map_err(to_connector_error)?;
-            let body = body.ok_or_else(|| ConnectorError::other("the response is too large".into(), None))?;
-            HttpResponse::try_from(http::Response::from_parts(parts, SdkBody::from(body)))
-                .map_err(|e| ConnectorError::other(e.into(), None))
-        })
-    }
-}
-
-fn to_connector_error(error: reqwest::Error) -> ConnectorError {
-    if error.is_timeout() { ConnectorError::timeout(error.into()) } else { ConnectorError::io(error.into()) }
 }
 
 /// Logs where code panics. The message is left out: it may contain text that a customer or a

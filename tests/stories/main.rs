@@ -19,6 +19,7 @@ mod console;
 mod conversations;
 mod costs;
 mod deployment;
+mod explain;
 mod feeds;
 mod figures;
 mod gauges;

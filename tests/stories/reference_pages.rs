@@ -7,7 +7,7 @@ use std::{
     fs,
 };
 
-use tellonce_core::telemetry::NAMESPACE;
+use tellonce_core::{ledger::StepCode, telemetry::NAMESPACE};
 
 use crate::sources::{code_without_tests, rust_files, template_alarms, workspace_root};
 
@@ -47,6 +47,12 @@ fn the_operations_page_lists_every_code_of_an_outcome() {
     }
     assert!(codes.len() > 40, "{codes:?}");
     assert_eq!(codes, listed_names("docs/operations.md", "Outcomes"));
+}
+
+#[test]
+fn the_operations_page_explains_every_code_of_a_message_s_trail() {
+    let codes = StepCode::ALL.map(|code| code.name().to_owned());
+    assert_eq!(BTreeSet::from(codes), listed_names("docs/operations.md", "### The trail of a message"));
 }
 
 /// The names that `telemetry` writes: metrics, and the reasons of `attention`.

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 /// The files of a stack in its state folder. `--fresh` removes these and nothing else.
-const OWNED_FILES: [&str; 11] = [
+const OWNED_FILES: [&str; 12] = [
     "dynamo.db",
     "dynamo.db-wal",
     "dynamo.db-shm",
@@ -20,6 +20,7 @@ const OWNED_FILES: [&str; 11] = [
     "crms.json",
     "alerts.json",
     "clock",
+    "stack.json",
     "logs",
 ];
 

@@ -12,15 +12,29 @@
 //! number never changes. A report without a person's phone number does not erase the known number.
 //! Does **not** plan reminders: reminder-scheduler's `plan` does.
 
+mod attendee;
+
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{attributes::UnknownAttributes, contact::Phone};
+use crate::{
+    attributes::UnknownAttributes,
+    contact::Phone,
+    trail::{Trail, TrailStep},
+};
+
+use attendee::truncate_text;
+pub use attendee::{Attendee, AttendeeEntry, LeftOutAttendees};
 
 /// The stage of the header, beside the rows of the reminders.
 pub const HEADER_STAGE: &str = "state";
+
+/// The code of a step with another start under the same id.
+pub const RESCHEDULED: &str = "rescheduled";
+/// The code of a step with other attendees or another zone.
+pub const ATTENDEES_CHANGED: &str = "attendees-changed";
 
 /// Whether an appointment takes place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,36 +65,6 @@ impl AppointmentStatus {
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Cancelled | Self::Moved)
     }
-}
-
-/// A person who takes part and can be messaged. [`fmt::Debug`] shows nothing that the attendee or
-/// the sender typed.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Attendee {
-    /// The number. It identifies the attendee.
-    pub phone: Phone,
-    /// The attendee's name.
-    pub name: Option<String>,
-    /// The attendee's language: `he`, `he-IL`.
-    pub locale: Option<String>,
-    /// The attendee's IANA zone, if the sender reports it.
-    pub zone: Option<String>,
-}
-
-impl fmt::Debug for Attendee {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attendee").field("phone", &self.phone).finish_non_exhaustive()
-    }
-}
-
-/// A seat of an appointment. Its number is its index in [`Appointment::attendees`]. Keys hold this
-/// number instead of a phone number.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct AttendeeEntry {
-    /// The attendee who has the seat.
-    pub attendee: Attendee,
-    /// Whether the attendee still takes part.
-    pub attending: bool,
 }
 
 /// The outcome of one reminder.
@@ -183,6 +167,8 @@ pub struct Appointment {
     pub created_at: Timestamp,
     /// When the header was last written.
     pub updated_at: Timestamp,
+    /// When it was booked, moved and cancelled. The detail of a step is the start.
+    pub trail: Trail,
     /// What another version of tellonce stored in the header's document. Every write keeps it.
     pub unknown_attributes: UnknownAttributes,
 }
@@ -229,56 +215,6 @@ pub struct AppointmentReport {
     pub previous: Option<Box<Appointment>>,
 }
 
-/// What becomes of the known attendees that the details of a report leave out. [`fmt::Debug`] hides
-/// names.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub enum LeftOutAttendees {
-    /// They no longer take part.
-    #[default]
-    Leave,
-    /// They still take part, because the report does not say who takes part.
-    Stay,
-    /// Those with one of these names still take part, because the report names them without a
-    /// number. So does the only known attendee without a name, if a name is left.
-    StayIfNamed(Vec<String>),
-}
-
-impl fmt::Debug for LeftOutAttendees {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Leave => f.write_str("Leave"),
-            Self::Stay => f.write_str("Stay"),
-            Self::StayIfNamed(names) => write!(f, "StayIfNamed({})", names.len()),
-        }
-    }
-}
-
-impl LeftOutAttendees {
-    /// Takes the seats of those who no longer take part, if the details leave them out.
-    fn leave(&self, seats: &mut [AttendeeEntry]) {
-        let words = |name: &str| truncate_text(name).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
-        let Self::StayIfNamed(names) = self else {
-            for seat in seats {
-                seat.attending &= *self == Self::Stay;
-            }
-            return;
-        };
-        let names: Vec<_> = names.iter().map(|name| words(name)).collect();
-        for seat in &mut *seats {
-            seat.attending &= seat.attendee.name.as_deref().is_none_or(|known| names.contains(&words(known)));
-        }
-        let is_known = |name: &Vec<String>| {
-            let mut known = seats.iter().filter(|seat| seat.attending).filter_map(|seat| seat.attendee.name.as_deref());
-            known.any(|known| words(known) == *name)
-        };
-        let is_nameless = |seat: &AttendeeEntry| seat.attending && seat.attendee.name.is_none();
-        let stays = !names.iter().all(is_known) && seats.iter().filter(|seat| is_nameless(seat)).count() == 1;
-        for seat in seats.iter_mut().filter(|seat| is_nameless(seat)) {
-            seat.attending = stays;
-        }
-    }
-}
-
 /// Time, place and attendees. `Debug` leaves out what a person typed: a title may hold a name or a
 /// number.
 #[derive(Clone, PartialEq, Eq)]
@@ -319,7 +255,11 @@ pub enum ReportResult {
 impl Appointment {
     /// Merges a report into the header. Has no side effects.
     pub fn apply_report(known: Option<&Self>, report: &AppointmentReport, now: Timestamp) -> ReportResult {
-        let Some(before) = known else { return ReportResult::Updated(Box::new(Self::from_report(report, now))) };
+        let Some(before) = known else {
+            let mut new = Self::from_report(report, now);
+            new.add_step(new.status.name());
+            return ReportResult::Updated(Box::new(new));
+        };
         let later = match report.as_of.cmp(&before.as_of) {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Greater => true,
@@ -340,8 +280,7 @@ impl Appointment {
             if after == *before {
                 return ReportResult::Stale;
             }
-            after.generation += u64::from(!after.has_same_facts_as(before));
-            return ReportResult::Updated(Box::new(after.next_version(now)));
+            return ReportResult::Updated(Box::new(after.next_generation(before, now)));
         }
         after.status = report.status;
         after.as_of = report.as_of;
@@ -365,11 +304,8 @@ impl Appointment {
         if after == *before {
             return ReportResult::Unchanged;
         }
-        if !after.has_same_facts_as(before) {
-            after.generation += 1;
-        }
         after.delivery.clone_from(&report.delivery);
-        ReportResult::Updated(Box::new(after.next_version(now)))
+        ReportResult::Updated(Box::new(after.next_generation(before, now)))
     }
 
     /// Distinguishes a reminder from others of its stage: by the start, and by the seat unless it
@@ -395,6 +331,29 @@ impl Appointment {
         self.version += 1;
         self.updated_at = now;
         self
+    }
+
+    /// The next version of this header, with the next generation and a step if it has other facts
+    /// than before.
+    fn next_generation(self, before: &Self, now: Timestamp) -> Self {
+        let mut next = self.next_version(now);
+        if !next.has_same_facts_as(before) {
+            next.generation += 1;
+            let code = if next.status != before.status {
+                next.status.name()
+            } else if next.start == before.start {
+                ATTENDEES_CHANGED
+            } else {
+                RESCHEDULED
+            };
+            next.add_step(code);
+        }
+        next
+    }
+
+    fn add_step(&mut self, code: &'static str) {
+        let start = self.start.to_string();
+        self.trail.add_step(TrailStep::new(self.updated_at, self.status.name(), code, Some(&start)));
     }
 
     /// Whether reminders of both have the same content and the same attendees.
@@ -427,6 +386,7 @@ impl Appointment {
             delivery: report.delivery.clone(),
             created_at: now,
             updated_at: now,
+            trail: Trail::default(),
             unknown_attributes: UnknownAttributes::default(),
         };
         if let Some(older) = &report.previous {
@@ -479,14 +439,6 @@ impl Appointment {
             }
         }
     }
-}
-
-/// The longest stored text, in characters: more than any message shows.
-const MAX_TEXT_CHARS: usize = 200;
-
-/// Limits a sender's text, because a row of the ledger has limits.
-fn truncate_text(text: &str) -> String {
-    text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
 #[cfg(test)]

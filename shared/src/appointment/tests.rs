@@ -332,3 +332,30 @@ fn debug_output_shows_no_personal_data() {
     let debug_text = format!("{report:?} {appointment:?}");
     assert!(!debug_text.contains("545550199") && !debug_text.contains("Noa"), "{debug_text}");
 }
+
+#[test]
+fn the_trail_says_when_it_was_booked_moved_and_cancelled() {
+    let booked = |start, as_of, phones: &[&str]| build_report(AppointmentStatus::Booked, Some(start), as_of, phones);
+    let reports = [
+        booked(48, 1, &[NOA]),
+        // A repeat is no step.
+        booked(48, 2, &[NOA]),
+        booked(72, 3, &[NOA]),
+        booked(72, 4, &[NOA, ADI]),
+        build_report(AppointmentStatus::Cancelled, None, 5, &[]),
+    ];
+    let mut known = None;
+    for (hour, report) in (6..).zip(&reports) {
+        known = Some(expect_updated(Appointment::apply_report(known.as_ref(), report, at_hour(hour))));
+    }
+    let trail = known.unwrap().trail;
+    let steps: Vec<_> = trail.steps().iter().map(|step| (step.at, &*step.code, step.detail.as_deref())).collect();
+    let (sunday, monday) = (Some("2026-11-22T00:00:00Z"), Some("2026-11-23T00:00:00Z"));
+    let expected = [
+        (at_hour(6), "booked", sunday),
+        (at_hour(8), "rescheduled", monday),
+        (at_hour(9), "attendees-changed", monday),
+        (at_hour(10), "cancelled", monday),
+    ];
+    assert_eq!(steps, expected);
+}

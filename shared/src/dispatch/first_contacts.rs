@@ -5,7 +5,10 @@
 //! many people who do not know it is reported and blocked, and then no customer gets a message.
 
 use super::{DispatchError, Dispatcher, LineOpening, LineUnavailable};
-use crate::contact::Phone;
+use crate::{
+    contact::Phone,
+    ledger::{Reason, StepCode},
+};
 
 impl Dispatcher {
     /// Counts a first contact before its message is submitted. A message above the line's limit is
@@ -39,7 +42,8 @@ impl Dispatcher {
             return Ok(LineOpening::Open(access));
         }
         tracing::error!(line.name = line, "held a message: line {line} wrote to {limit} new people today");
-        let reason = format!("the line wrote to {limit} new people today (`first_contacts_per_day`)");
+        let text = format!("the line wrote to {limit} new people today (`first_contacts_per_day`)");
+        let reason = Reason::new(StepCode::FirstContacts, text);
         Ok(LineOpening::Held(LineUnavailable { until: self.config.next_day_start(now), reason }))
     }
 }

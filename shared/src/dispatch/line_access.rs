@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{DispatchError, Invocation, LineOpening, LineUnavailable, line_tools::LineTools};
 use crate::{
     fault::error_chain,
-    ledger::{IdempotencyKey, LedgerRow},
+    ledger::{IdempotencyKey, LedgerRow, Reason, StepCode},
     line::LineBlocked,
     provider::{LineHealth, PROVIDER, PROVIDER_NAME, SendOutcome},
     secret::Secret,
@@ -35,7 +35,8 @@ impl<'a> LineTools<'a> {
         let (line, _) = self.find_line(line, key)?;
         let now = self.clock.now();
         let out_of_time = || {
-            LineOpening::Unavailable(LineUnavailable { until: now, reason: "the function's time ran out".to_owned() })
+            let reason = Reason::new(StepCode::OutOfTime, "the function's time ran out");
+            LineOpening::Unavailable(LineUnavailable { until: now, reason })
         };
         if !invocation.has_time_for_send() {
             return Ok(out_of_time());
@@ -45,7 +46,8 @@ impl<'a> LineTools<'a> {
             Err(error) => {
                 tracing::error!(line.name = line, "{}", error_chain(&error));
                 let until = now + SignedDuration::from_mins(1);
-                return Ok(LineOpening::Unavailable(LineUnavailable { until, reason: error.to_string() }));
+                let reason = Reason::new(StepCode::SecretUnreadable, error.to_string());
+                return Ok(LineOpening::Unavailable(LineUnavailable { until, reason }));
             }
         };
         let mut access = LineAccess { tools: self, line, token, is_token_fresh: false, health: String::new() };
@@ -63,7 +65,8 @@ impl<'a> LineTools<'a> {
     /// Delays the next slot of a line, because the provider asked for that.
     pub(super) async fn delay_line(self, line: &str, until: Timestamp) -> Result<LineUnavailable, DispatchError> {
         self.line_state.delay_next_slot(line, until).await?;
-        Ok(LineUnavailable { until, reason: format!("{PROVIDER_NAME} asked to send more slowly") })
+        let text = format!("{PROVIDER_NAME} asked to send more slowly");
+        Ok(LineUnavailable { until, reason: Reason::new(StepCode::ProviderBusy, text) })
     }
 
     /// Opens the breaker of a line whose token was refused.

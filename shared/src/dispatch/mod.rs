@@ -387,7 +387,7 @@ mod tests {
     use super::*;
     use crate::{
         contact::Phone,
-        ledger::{ClaimOwner, HoldReason, RowChange, apply_change, waiting_row},
+        ledger::{ClaimOwner, HoldReason, Reason, RowChange, StepCode, apply_change, waiting_row},
     };
 
     fn row_to(number: Option<&str>, state: MessageState) -> LedgerRow {
@@ -421,7 +421,7 @@ mod tests {
         let mut row = LedgerRow { due_at: Some(at(due_at)), useful_until: at("23:00"), ..waiting_row() };
         let held = |until: Timestamp, reason| RowChange::Hold { owner: owner(), until, reason };
         for (now, hold) in [
-            (due_at, held(at("21:05"), HoldReason::Obstacle("line down".to_owned()))),
+            (due_at, held(at("21:05"), HoldReason::Obstacle(Reason::new(StepCode::LineDown, "line down")))),
             ("21:05", held(at("23:59"), HoldReason::QuietHours)),
         ] {
             let claim = RowChange::Claim { owner: owner(), lease_until: at(now) };

@@ -13,11 +13,12 @@ use super::{DispatchEvent, LineOpening, LineUnavailable, MessageDriver, NextStep
 use crate::{
     client_config::{ClientConfig, Milestone, Precedence},
     ledger::{
-        ClaimOwner, IdempotencyKey, LedgerRow, MessageState, OpenOutcome, RowChange, SaveOutcome, apply_change,
-        waiting_row,
+        ClaimOwner, IdempotencyKey, LedgerRow, MessageState, OpenOutcome, Reason, RowChange, SaveOutcome, StepCode,
+        apply_change, waiting_row,
     },
     line::SlotReservation,
     provider::{PROVIDER, SendOutcome},
+    trail::Trail,
 };
 
 const STEP_LENGTH: SignedDuration = SignedDuration::from_mins(1);
@@ -124,14 +125,16 @@ impl SenderModel {
                 NextStep::Recheck { row, recent_health } => {
                     DispatchEvent::Rechecked { row, recent_health, has_opted_out: false, history: Vec::new() }
                 }
-                NextStep::DelayLine(row, until) => {
-                    DispatchEvent::LineBlocked(row, LineUnavailable { until, reason: "429".into() })
-                }
+                NextStep::DelayLine(row, until) => DispatchEvent::LineBlocked(
+                    row,
+                    LineUnavailable { until, reason: Reason::new(StepCode::ProviderBusy, "429") },
+                ),
                 NextStep::Done(_) | NextStep::Recorded { .. } | NextStep::GiveUp(_) => {
                     state.delivered = true;
                     return;
                 }
-                step => {
+                mut step => {
+                    forget_trails(&mut step);
                     state.senders[which] = Some(ModelSender { owner, step });
                     return;
                 }
@@ -164,7 +167,10 @@ impl SenderModel {
 
     fn hold(&self, state: &mut ModelState, which: usize) -> Option<()> {
         let ModelSender { owner, step: NextStep::Submit(row, ()) } = state.senders[which].take()? else { return None };
-        let held = LineUnavailable { until: at_step(state.step + 1), reason: FIRST_CONTACTS.to_owned() };
+        let held = LineUnavailable {
+            until: at_step(state.step + 1),
+            reason: Reason::new(StepCode::FirstContacts, FIRST_CONTACTS),
+        };
         self.proceed(state, which, owner, DispatchEvent::LineOpened(row, LineOpening::Held(held)));
         Some(())
     }
@@ -193,6 +199,19 @@ impl SenderModel {
         if state.row.is_none() {
             state.row = state.senders[which].as_ref().and_then(ModelSender::claimed_row).cloned();
         }
+    }
+}
+
+/// Removes the trails of a step's rows. Only people read them, and rows that differ in nothing else
+/// would be states of their own.
+fn forget_trails(step: &mut NextStep<()>) {
+    match step {
+        NextStep::Save(write) => {
+            write.before.trail = Trail::default();
+            write.after.trail = Trail::default();
+        }
+        NextStep::ReadHistory { row, .. } | NextStep::Submit(row, ()) => row.trail = Trail::default(),
+        _ => {}
     }
 }
 
@@ -300,7 +319,8 @@ impl Model for SenderModel {
             ModelAction::Held(which) => self.hold(&mut state, which)?,
             ModelAction::Replace => {
                 let row = state.row.as_ref()?;
-                state.row = Some(apply_change(row, &replace(), at_step(state.step)).ok()?);
+                let replaced = apply_change(row, &replace(), at_step(state.step)).ok()?;
+                state.row = Some(LedgerRow { trail: Trail::default(), ..replaced });
             }
         }
         // The time of a write decides nothing and would only multiply the states.

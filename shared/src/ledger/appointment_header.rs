@@ -12,6 +12,7 @@ use crate::{
     appointment::{Appointment, AppointmentStatus, Attendee, AttendeeEntry, HEADER_STAGE, StageOutcome},
     attributes::{Item, ItemReader, ItemWriter, UnknownAttributes, replace_document},
     contact::Phone,
+    trail::Trail,
 };
 
 /// Attributes of a header that it has only while something is due.
@@ -40,6 +41,8 @@ struct HeaderDocument {
     delivery: String,
     created_at: Timestamp,
     updated_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Trail::is_empty")]
+    trail: Trail,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +112,7 @@ pub(super) fn from_item(item: &Item) -> Result<Appointment, LedgerItemError> {
         delivery: document.delivery,
         created_at: document.created_at,
         updated_at: document.updated_at,
+        trail: document.trail,
         unknown_attributes,
         subject,
     })
@@ -134,6 +138,7 @@ impl HeaderDocument {
             delivery: appointment.delivery.clone(),
             created_at: appointment.created_at,
             updated_at: appointment.updated_at,
+            trail: appointment.trail.clone(),
         }
     }
 }
@@ -196,6 +201,7 @@ mod tests {
             delivery: "clinic#1".into(),
             created_at: at("2026-11-19T10:00:02Z"),
             updated_at: at("2026-11-23T08:30:05Z"),
+            trail: Trail::from_attribute(r#"[[1,"booked","booked","2026-11-24T08:30:00Z"]]"#),
             unknown_attributes: UnknownAttributes::default(),
         };
         let mut item = to_item(&appointment, 1);

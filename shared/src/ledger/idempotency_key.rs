@@ -97,6 +97,16 @@ impl IdempotencyKey {
         Self { subject: subject.into(), stage: stage.into() }
     }
 
+    /// The key of its text: `order:1001:ready`, `webhook-reply:dlv_88`.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.starts_with(REPLY_KIND) {
+            let (subject, instance) = text.rsplit_once('-').filter(|(subject, _)| subject.contains(':'))?;
+            return Some(Self::from_parts(subject, format!("{REPLY_STAGE}-{instance}")));
+        }
+        let (subject, stage) = text.rsplit_once(':').filter(|(subject, _)| subject.contains(':'))?;
+        Some(Self::from_parts(subject, stage))
+    }
+
     /// The subject: the ledger's partition key.
     pub fn subject(&self) -> &str {
         &self.subject
@@ -166,6 +176,20 @@ mod tests {
             IdempotencyKey::for_order("main", "1001", Milestone::Shipped).with_instance("4670000000001").to_string(),
             "order:1001:shipped-4670000000001"
         );
+    }
+
+    #[test]
+    fn the_text_of_a_key_is_the_key() {
+        let order = IdempotencyKey::for_order("outlet", "10:01", Milestone::OutForDelivery);
+        let reply = IdempotencyKey::for_acknowledgement("dlv_88");
+        for key in
+            [order.with_instance("a:b"), order, IdempotencyKey::for_greeting("main", "x"), reply.with_instance("7")]
+        {
+            assert_eq!(IdempotencyKey::parse(&key.to_string()), Some(key));
+        }
+        for no_key in ["order:1001", "order", "", "webhook-reply:dlv_88"] {
+            assert_eq!(IdempotencyKey::parse(no_key), None, "{no_key}");
+        }
     }
 
     #[test]

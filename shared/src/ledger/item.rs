@@ -13,10 +13,11 @@ use crate::{
     contact::Phone,
     fault::{ClassifyFault, Fault},
     provider::{DeliveryProgress, Payload, SendRoute},
+    trail::Trail,
 };
 
 /// Every attribute of a row that this version knows. A row keeps all others.
-const KNOWN_ATTRIBUTES: [&str; 48] = [
+const KNOWN_ATTRIBUTES: [&str; 49] = [
     "accepted_at",
     "attempts",
     "consent",
@@ -58,6 +59,7 @@ const KNOWN_ATTRIBUTES: [&str; 48] = [
     "supersedes",
     "text_zone",
     "to",
+    "trail",
     "ttl",
     "updated_at",
     "useful_until",
@@ -91,6 +93,13 @@ pub enum LedgerItemError {
 impl LedgerItemError {
     pub(super) fn new(key: String, attribute: &'static str) -> Self {
         Self::Unusable { key, attribute }
+    }
+
+    /// The key of the item.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Unusable { key, .. } | Self::NewerVersion { key, .. } => key,
+        }
     }
 
     /// The error of an attribute whose word is missing, or not a word of this version.
@@ -156,6 +165,7 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     }
     item.optional_time("first_attempt_at", row.first_attempt_at);
     item.optional_text("reason", row.reason.as_deref());
+    item.optional_text("trail", row.trail.to_attribute().as_deref());
     item.optional_text("provider_id", row.provider_id.as_deref());
     item.optional_time("accepted_at", row.accepted_at);
     item.optional_text("message_id", row.message_id.as_deref());
@@ -225,6 +235,7 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         attempts: item.number("attempts").unwrap_or(0),
         first_attempt_at: item.time("first_attempt_at"),
         reason: item.owned("reason"),
+        trail: item.text("trail").map(Trail::from_attribute).unwrap_or_default(),
         provider_id: item.owned("provider_id"),
         accepted_at: item.time("accepted_at"),
         message_id: item.owned("message_id"),
@@ -266,7 +277,7 @@ mod tests {
     use super::*;
     use crate::{
         attributes::{number_value, text_value},
-        ledger::{apply_change, row::waiting_row, transition::tests::any_change},
+        ledger::{StepCode, apply_change, row::waiting_row, transition::tests::any_change},
     };
 
     /// A row that uses every attribute.
@@ -289,6 +300,7 @@ mod tests {
             attempts: 1,
             first_attempt_at: at,
             reason: word(),
+            trail: Trail::from_attribute(r#"[[0,"held","line-down","a"]]"#),
             provider_id: word(),
             accepted_at: at,
             message_id: word(),
@@ -311,6 +323,63 @@ mod tests {
         assert_eq!(from_item(&item).unwrap(), row);
         let unknown = UnknownAttributes::of_item(&item, &KNOWN_ATTRIBUTES);
         assert!(unknown.is_empty(), "not in the list: {unknown:?}");
+    }
+
+    /// A row is billed by the kilobyte at each of its writes.
+    #[test]
+    fn the_row_of_a_usual_message_stays_below_a_kilobyte_with_its_whole_trail() {
+        let text = "היי נועה, תודה שקנית אצלנו! ההזמנה #1001 מוכנה לאיסוף בחנות, רחוב הרצל 5, חיפה. נתראה!";
+        let body = serde_json::json!({"to": "+972545550199", "text": text}).to_string();
+        let row = waiting_row();
+        let mut row = LedgerRow {
+            to: Some(Phone::from_e164("+972545550199").unwrap()),
+            payload: Some(Payload { body, ..row.payload.clone().unwrap() }),
+            delivery: "shop#b54557e4-bdd9-4b37-8a5f-bf7d70bcd043".into(),
+            provider_id: Some("wamid.HBgMOTcyNTQ1NTUwMTk5".into()),
+            message_id: Some("wamid.HBgMOTcyNTQ1NTUwMTk5".into()),
+            conversation_id: Some("conv_8f3b2c".into()),
+            delivery_status: DeliveryStatus { reached: Some(DeliveryProgress::Read), failed: false, deleted: false },
+            accepted_at: Some(row.created_at),
+            delivery_status_at: Some(row.created_at),
+            context: MessageContext {
+                name: Some("Noa Levi".into()),
+                locale: Some("he-IL".into()),
+                order_number: Some("#1001".into()),
+                values: [].into(),
+            },
+            due_at: None,
+            ..row
+        };
+        let health = "the line could not send (HTTP 200, sendable false, effectiveSendState blocked, status QR)";
+        for (state, code) in [
+            (MessageState::Claimed, StepCode::Created),
+            (MessageState::Held, StepCode::LineDown),
+            (MessageState::Accepted, StepCode::Accepted),
+            (MessageState::Accepted, StepCode::Sent),
+            (MessageState::Accepted, StepCode::Delivered),
+            (MessageState::Accepted, StepCode::Read),
+        ] {
+            row.updated_at += jiff::SignedDuration::from_hours(500_000);
+            row.state = state;
+            row.add_step(code, Some(health));
+            row.updated_at -= jiff::SignedDuration::from_hours(499_999);
+        }
+        let item = to_item(&row, Some("contact:0123456789abcdef0123456789abcdef"), 1_800_000_000);
+        let bytes: usize = item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum();
+        assert!(bytes < 1024, "{bytes} bytes, {} of them the trail", item["trail"].as_s().unwrap().len());
+    }
+
+    /// The size of a value. Source: docs.aws.amazon.com, "`DynamoDB` item sizes and formats".
+    fn value_bytes(value: &aws_sdk_dynamodb::types::AttributeValue) -> usize {
+        use aws_sdk_dynamodb::types::AttributeValue as Value;
+        match value {
+            Value::S(text) => text.len(),
+            Value::N(number) => number.len() / 2 + 2,
+            Value::M(members) => {
+                3 + members.iter().map(|(name, value)| name.len() + value_bytes(value) + 1).sum::<usize>()
+            }
+            _ => 1,
+        }
     }
 
     #[test]

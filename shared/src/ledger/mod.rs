@@ -26,7 +26,9 @@ mod outbound_message;
 mod pseudonym_key;
 mod row;
 mod sent_messages;
+mod subject_rows;
 mod table;
+mod trail;
 mod transition;
 mod verdict;
 
@@ -40,6 +42,8 @@ pub use outbound_message::{Content, OutboundMessage};
 #[cfg(test)]
 pub(crate) use row::waiting_row;
 pub use row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState};
+pub use subject_rows::{SubjectRows, read_subject};
 pub use table::{Ledger, LedgerError, OpenOutcome, QueueKind, SaveOutcome};
-pub use transition::{HoldReason, RowChange, TransitionRefused, apply_change};
+pub use trail::{HoldReason, Reason, StepCode};
+pub use transition::{RowChange, TransitionRefused, apply_change};
 pub use verdict::{MessageVerdict, decide_message};

@@ -6,8 +6,11 @@ use super::{
     delivery_status::DeliveryStatus,
     idempotency_key::IdempotencyKey,
     row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
+    trail::{QUIET_HOURS_REASON, StepCode},
 };
-use crate::{attributes::UnknownAttributes, client_config::Precedence, contact::Phone, provider::Payload};
+use crate::{
+    attributes::UnknownAttributes, client_config::Precedence, contact::Phone, provider::Payload, trail::Trail,
+};
 
 /// A message to send, with its content.
 #[derive(Debug, Clone)]
@@ -72,28 +75,41 @@ impl Content {
     }
 }
 
+impl OutboundMessage {
+    /// The state of its first row, when that is due, and why.
+    fn first_state(&self, now: Timestamp) -> (MessageState, Option<Timestamp>, StepCode, Option<String>) {
+        let late = self.useful_until <= now;
+        match (&self.content, self.not_before.filter(|at| *at > now)) {
+            (Content::Suppressed(reason), _) => {
+                (MessageState::Suppressed, None, StepCode::Suppressed, Some(reason.clone()))
+            }
+            (Content::Incomplete(reason), _) => {
+                (MessageState::Incomplete, None, StepCode::Incomplete, Some(reason.clone()))
+            }
+            (Content::Send(_), _) if late => {
+                let reason = "no longer useful when it arrived".to_owned();
+                (MessageState::Expired, None, StepCode::ExpiredOnArrival, Some(reason))
+            }
+            (Content::Send(_), Some(at)) => {
+                let due = at.min(self.useful_until);
+                (MessageState::Held, Some(due), StepCode::QuietHours, Some(QUIET_HOURS_REASON.to_owned()))
+            }
+            (Content::Send(_), None) => (MessageState::Claimed, None, StepCode::Created, None),
+        }
+    }
+}
+
 impl LedgerRow {
     /// The first row of a message. It is claimed, unless the message is not to be sent,
     /// arrived too late, or waits for the end of the quiet hours.
     pub fn from_message(message: &OutboundMessage, owner: ClaimOwner, lease_until: Timestamp, now: Timestamp) -> Self {
-        let late = message.useful_until <= now;
-        let (state, due_at, reason) = match (&message.content, message.not_before.filter(|at| *at > now)) {
-            (Content::Suppressed(reason), _) => (MessageState::Suppressed, None, Some(reason.clone())),
-            (Content::Incomplete(reason), _) => (MessageState::Incomplete, None, Some(reason.clone())),
-            (Content::Send(_), _) if late => {
-                (MessageState::Expired, None, Some("no longer useful when it arrived".to_owned()))
-            }
-            (Content::Send(_), Some(at)) => {
-                (MessageState::Held, Some(at.min(message.useful_until)), Some(QUIET_HOURS_REASON.to_owned()))
-            }
-            (Content::Send(_), None) => (MessageState::Claimed, None, None),
-        };
+        let (state, due_at, code, reason) = message.first_state(now);
         let payload = match &message.content {
             Content::Send(payload) => Some(payload.clone()),
             Content::Suppressed(_) | Content::Incomplete(_) => None,
         };
         let claimed = state == MessageState::Claimed;
-        Self {
+        let row = Self {
             key: message.key.clone(),
             state,
             version: 1,
@@ -118,6 +134,7 @@ impl LedgerRow {
             attempts: 0,
             first_attempt_at: None,
             reason,
+            trail: Trail::default(),
             provider_id: None,
             accepted_at: None,
             message_id: None,
@@ -129,7 +146,8 @@ impl LedgerRow {
             created_at: now,
             updated_at: now,
             unknown_attributes: UnknownAttributes::default(),
-        }
+        };
+        row.begin_trail(code)
     }
 
     /// This row in place of an incomplete one, if this one has a payload.
@@ -138,11 +156,9 @@ impl LedgerRow {
         (incomplete.state == MessageState::Incomplete && self.payload.is_some()).then(|| Self {
             version: incomplete.version + 1,
             created_at: incomplete.created_at,
+            trail: incomplete.trail.followed_by(&self.trail),
             unknown_attributes: incomplete.unknown_attributes.clone(),
             ..self.clone()
         })
     }
 }
-
-/// Recorded reason of a message that waits for the end of the quiet hours.
-pub(super) const QUIET_HOURS_REASON: &str = "quiet hours";

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 
 use super::{IdempotencyKey, delivery_status::DeliveryStatus};
-use crate::{attributes::UnknownAttributes, client_config::Precedence, contact::Phone, provider::Payload};
+use crate::{
+    attributes::UnknownAttributes, client_config::Precedence, contact::Phone, provider::Payload, trail::Trail,
+};
 
 /// The state of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -169,6 +171,8 @@ pub struct LedgerRow {
     pub first_attempt_at: Option<Timestamp>,
     /// Why it is in this state, for people.
     pub reason: Option<String>,
+    /// What happened to it.
+    pub trail: Trail,
     /// The provider's id from the response to the send.
     pub provider_id: Option<String>,
     /// When the provider accepted it.
@@ -235,6 +239,7 @@ pub(crate) fn waiting_row() -> LedgerRow {
         attempts: 0,
         first_attempt_at: None,
         reason: None,
+        trail: Trail::default(),
         provider_id: None,
         accepted_at: None,
         message_id: None,

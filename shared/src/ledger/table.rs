@@ -351,19 +351,6 @@ impl Ledger {
         appointment_header::to_item(appointment, self.expiry_after(from))
     }
 
-    /// Reads all rows of a subject, consistently.
-    pub async fn read_history(&self, subject: &str) -> Result<Vec<LedgerRow>, LedgerError> {
-        let query = self
-            .db
-            .query()
-            .table_name(&self.table)
-            .key_condition_expression("subject = :subject")
-            .expression_attribute_values(":subject", Value::S(subject.to_owned()))
-            .consistent_read(true);
-        let items = read_all_pages(query).await?;
-        Ok(items.iter().filter(|item| !is_header(item)).map(from_item).collect::<Result<_, _>>()?)
-    }
-
     /// Reads one row, consistently.
     pub async fn read_row(&self, key: &IdempotencyKey) -> Result<Option<LedgerRow>, LedgerError> {
         Ok(self.get_item(key.subject(), key.stage()).await?.as_ref().map(from_item).transpose()?)

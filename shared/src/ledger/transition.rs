@@ -21,8 +21,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     delivery_status::DeliveryStatus,
-    outbound_message::QUIET_HOURS_REASON,
     row::{ClaimOwner, LedgerRow, MessageState},
+    trail::{HoldReason, Reason, StepCode},
 };
 use crate::provider::PROVIDER;
 
@@ -76,15 +76,15 @@ pub enum RowChange {
     Conflict {
         /// The holder of the claim.
         owner: ClaimOwner,
-        /// The response.
-        reason: String,
+        /// The response, or what came too late.
+        reason: Reason,
     },
     /// The owner found that it is no longer true.
     Supersede {
         /// The holder of the claim.
         owner: ClaimOwner,
         /// What made it untrue.
-        reason: String,
+        reason: Reason,
     },
     /// A newer message takes its place while it waits without a claim.
     Replace {
@@ -107,28 +107,6 @@ pub enum RowChange {
         /// The holder of the claim, if it is claimed.
         owner: Option<ClaimOwner>,
     },
-}
-
-/// Why a message is held.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum HoldReason {
-    /// The client's quiet hours. The message should not go yet.
-    QuietHours,
-    /// The line wrote to as many new people as a day allows. The message should not go yet, and the
-    /// line itself is the problem that operators see.
-    FirstContacts(String),
-    /// Something else, in words for people. The message should have gone, and waits.
-    Obstacle(String),
-}
-
-impl HoldReason {
-    /// The reason, for people.
-    fn text(&self) -> &str {
-        match self {
-            Self::QuietHours => QUIET_HOURS_REASON,
-            Self::FirstContacts(reason) | Self::Obstacle(reason) => reason,
-        }
-    }
 }
 
 /// The longest time for which an obstacle holds a message without another check. So the sweep's
@@ -171,7 +149,8 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
         }
         RowChange::Accept { owner, provider_id } => {
             check_owner(row, owner)?;
-            let next = settle_row(next, MessageState::Accepted, None);
+            let mut next = settle_row(next, MessageState::Accepted);
+            next.add_step(StepCode::Accepted, None);
             let provider_id = provider_id.clone().or(next.provider_id);
             Ok(LedgerRow { accepted_at: Some(now), provider_id, ..next })
         }
@@ -183,22 +162,25 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
             check_owner(row, owner)?;
             // A refusal settles *this* submit. An earlier one may still have arrived.
             let state = if row.may_have_arrived() { MessageState::NeedsHuman } else { MessageState::Refused };
-            Ok(settle_row(next, state, Some(reason.clone())))
+            Ok(settle_because(next, state, &Reason::new(StepCode::Refused, reason)))
         }
         RowChange::Conflict { owner, reason } => {
             check_owner(row, owner)?;
-            Ok(settle_row(next, MessageState::NeedsHuman, Some(reason.clone())))
+            Ok(settle_because(next, MessageState::NeedsHuman, reason))
         }
         RowChange::Supersede { owner, reason } => {
             check_owner(row, owner)?;
             let doubt = if row.may_have_arrived() { "; an earlier submit may have arrived" } else { "" };
-            Ok(settle_row(next, MessageState::Superseded, Some(format!("{reason}{doubt}"))))
+            let reason = Reason::new(reason.code, format!("{}{doubt}", reason.text));
+            Ok(settle_because(next, MessageState::Superseded, &reason))
         }
         // What may have arrived is not replaced: the person would get both.
         RowChange::Replace { .. } if row.state == MessageState::Claimed || row.may_have_arrived() => {
             Err(TransitionRefused::HeldByAnother)
         }
-        RowChange::Replace { reason } => Ok(settle_row(next, MessageState::Superseded, Some(reason.clone()))),
+        RowChange::Replace { reason } => {
+            Ok(settle_because(next, MessageState::Superseded, &Reason::new(StepCode::NewerLead, reason)))
+        }
         RowChange::Expire { owner } => expire_row(row, next, owner.as_ref()),
         RowChange::StatusReported { message_id, conversation_id, delivery_status, at } => {
             let next = apply_status_report(row, next, message_id, *delivery_status, *at)?;
@@ -229,7 +211,7 @@ fn claim_row(
         _ => {}
     }
     if is_exhausted(&next, now) {
-        return Ok(ask_human(next, "the outcome stayed unknown"));
+        return Ok(ask_human(next, StepCode::OutcomeStayedUnknown, "the outcome stayed unknown"));
     }
     next.state = MessageState::Claimed;
     // A row that waited should have gone when it became due.
@@ -238,6 +220,8 @@ fn claim_row(
     next.lease_until = Some(lease_until);
     // Stays in the index of due items: if this owner crashes, only the sweep finds the row.
     next.due_at = Some(lease_until);
+    let code = if row.state == MessageState::Claimed { StepCode::LeaseExpired } else { StepCode::Due };
+    next.add_step(code, None);
     Ok(next)
 }
 
@@ -247,19 +231,27 @@ fn doubt_row(row: &LedgerRow, mut next: LedgerRow, retry_at: Timestamp, reason: 
     next.attempts += 1;
     next.first_attempt_at = next.first_attempt_at.or(Some(now));
     if is_exhausted(&next, retry_at) {
-        return ask_human(next, reason);
+        return ask_human(next, StepCode::OutcomeStayedUnknown, reason);
     }
     next.state = MessageState::Unknown;
     next.waiting_since = row.waiting_since.or(Some(now));
     next.due_at = Some(retry_at);
     next.reason = Some(reason.to_owned());
+    next.add_step(StepCode::OutcomeUnknown, Some(reason));
     next
 }
 
 /// Settles a row in a state.
-fn settle_row(mut next: LedgerRow, state: MessageState, reason: Option<String>) -> LedgerRow {
+fn settle_row(mut next: LedgerRow, state: MessageState) -> LedgerRow {
     release_claim(&mut next);
-    LedgerRow { state, reason, ..next }
+    LedgerRow { state, reason: None, ..next }
+}
+
+/// Settles a row in a state that needs a reason.
+fn settle_because(next: LedgerRow, state: MessageState, reason: &Reason) -> LedgerRow {
+    let mut next = LedgerRow { reason: Some(reason.text.clone()), ..settle_row(next, state) };
+    next.add_step(reason.code, Some(&reason.text));
+    next
 }
 
 /// Holds a row. Only an obstacle makes it wait: in quiet hours it should not go yet. A row that
@@ -277,7 +269,9 @@ fn hold_row(row: &LedgerRow, mut next: LedgerRow, until: Timestamp, reason: &Hol
         HoldReason::QuietHours | HoldReason::FirstContacts(_) => {}
     }
     next.due_at = Some(due_at.max(now));
-    next.reason = Some(reason.text().to_owned());
+    let Reason { code, text } = reason.clone().into_reason();
+    next.add_step(code, Some(&text));
+    next.reason = Some(text);
     next
 }
 
@@ -294,13 +288,14 @@ fn expire_row(
         _ => {}
     }
     if row.may_have_arrived() {
-        return Ok(ask_human(next, "the message is no longer useful, and it is unknown whether it arrived"));
+        let text = "the message is no longer useful, and it is unknown whether it arrived";
+        return Ok(ask_human(next, StepCode::OutcomeStayedUnknown, text));
     }
     let reason = match &row.reason {
         Some(reason) => format!("no longer useful after waiting ({reason})"),
         None => "no longer useful when it became due".to_owned(),
     };
-    next = settle_row(next, MessageState::Expired, Some(reason));
+    next = settle_because(next, MessageState::Expired, &Reason::new(StepCode::Expired, reason));
     next.waiting_since = row.waiting_since;
     Ok(next)
 }
@@ -347,6 +342,11 @@ fn apply_status_report(
     if next.delivery_status != row.delivery_status {
         next.delivery_status_at = Some(at);
     }
+    // A message of unknown outcome is accepted by its first report, whatever that says.
+    let code = StepCode::of_report(row.delivery_status, next.delivery_status);
+    if let Some(code) = code.or((row.state != next.state).then_some(StepCode::Sent)) {
+        next.add_step(code, None);
+    }
     Ok(next)
 }
 
@@ -371,9 +371,9 @@ fn is_exhausted(row: &LedgerRow, at: Timestamp) -> bool {
         || row.first_attempt_at.is_some_and(|first| at.duration_since(first) > rules.window)
 }
 
-fn ask_human(row: LedgerRow, reason: &str) -> LedgerRow {
-    let reason = format!("{reason}; check in {} whether it arrived", PROVIDER.facts().name);
-    settle_row(row, MessageState::NeedsHuman, Some(reason))
+fn ask_human(row: LedgerRow, code: StepCode, text: &str) -> LedgerRow {
+    let text = format!("{text}; check in {} whether it arrived", PROVIDER.facts().name);
+    settle_because(row, MessageState::NeedsHuman, &Reason::new(code, text))
 }
 
 #[cfg(test)]
@@ -401,7 +401,7 @@ pub(super) mod tests {
         prop_oneof![
             1 => Just(HoldReason::QuietHours),
             1 => Just(HoldReason::FirstContacts("too many".into())),
-            2 => "[a-z ]{0,8}".prop_map(HoldReason::Obstacle),
+            2 => "[a-z ]{0,8}".prop_map(|text| HoldReason::Obstacle(Reason::new(StepCode::LineDown, text))),
         ]
     }
 
@@ -431,8 +431,8 @@ pub(super) mod tests {
             2 => (any_owner(), 0..200_000i64, reason())
                 .prop_map(|(owner, retry, reason)| RowChange::OutcomeUnknown { owner, retry_at: at_second(retry), reason }),
             1 => (any_owner(), reason()).prop_map(|(owner, reason)| RowChange::Refuse { owner, reason }),
-            1 => (any_owner(), reason()).prop_map(|(owner, reason)| RowChange::Conflict { owner, reason }),
-            1 => (any_owner(), reason()).prop_map(|(owner, reason)| RowChange::Supersede { owner, reason }),
+            1 => (any_owner(), reason()).prop_map(|(owner, text)| RowChange::Conflict { owner, reason: Reason::new(StepCode::KeyConflict, text) }),
+            1 => (any_owner(), reason()).prop_map(|(owner, text)| RowChange::Supersede { owner, reason: Reason::new(StepCode::Superseded, text) }),
             1 => reason().prop_map(|reason| RowChange::Replace { reason }),
             1 => prop::option::of(any_owner()).prop_map(|owner| RowChange::Expire { owner }),
             1 => (prop::sample::select(&["sent", "delivered", "read", "failed"][..]), "[ab]", 0..2000i64).prop_map(
@@ -486,6 +486,10 @@ pub(super) mod tests {
                     let by_owner = next.owner.is_none() && change != RowChange::Recheck;
                     prop_assert!(lease_over || by_owner, "{:?} took a claim that had not expired", change);
                 }
+                let steps = next.trail.steps();
+                prop_assert!(steps.len() <= 16);
+                prop_assert!(steps.last().is_none_or(|last| last.state == next.state.name()), "{:?}", change);
+                prop_assert!(!steps.is_empty() || next.state == row.state, "{:?}", change);
                 row = next;
             }
         }

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::{
     row::{ClaimOwner, LedgerRow, MessageState},
-    transition::{HoldReason, RowChange},
+    trail::{HoldReason, Reason, StepCode},
+    transition::RowChange,
 };
 use crate::{client_config::Milestone, provider::PROVIDER};
 
@@ -49,17 +50,19 @@ impl MessageVerdict {
         Some(match self {
             Self::Send => return None,
             Self::Superseded { stage: because } => {
-                RowChange::Supersede { owner, reason: format!("`{because}` of the same order supersedes it") }
+                let text = format!("`{because}` of the same order supersedes it");
+                RowChange::Supersede { owner, reason: Reason::new(StepCode::Superseded, text) }
             }
-            Self::AfterCancellation { stage: because } => RowChange::Conflict {
-                owner,
-                reason: format!(
+            Self::AfterCancellation { stage: because } => {
+                let text = format!(
                     "the event came after `{because}`, which may have been sent; check whether the order was reinstated"
-                ),
-            },
+                );
+                RowChange::Conflict { owner, reason: Reason::new(StepCode::AfterCancellation, text) }
+            }
             Self::Expired => RowChange::Expire { owner: Some(owner) },
             Self::Wait { until, stage } => {
-                let reason = HoldReason::Obstacle(format!("`{stage}` is in flight and comes first"));
+                let text = format!("`{stage}` is in flight and comes first");
+                let reason = HoldReason::Obstacle(Reason::new(StepCode::InFlight, text));
                 RowChange::Hold { owner, until, reason }
             }
         })

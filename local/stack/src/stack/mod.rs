@@ -26,6 +26,7 @@ use tellonce_fakes::{
     shopify,
     team::FakeTeam,
 };
+use tellonce_ops::{LocalStackFile, TableNames};
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
@@ -47,8 +48,8 @@ pub use real_systems::RealSystem;
 
 use client::{StackClient, StackEndpoints, build_parameters};
 use parts::{
-    list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router, start_fake_provider,
-    tables_with_read_streams,
+    announce_stack, find_table_names, list_scheduled, open_readers, prepare_functions, read_client_folder,
+    serve_router, start_fake_provider, tables_with_read_streams,
 };
 use stack_fakes::StackFakes;
 
@@ -153,7 +154,15 @@ impl LocalStack {
         stack.register_line_webhooks()?;
         stack.start_tasks(listener, build_console(stack.clone()));
         stack.provider.resume_deliveries()?;
+        if let Some(folder) = stack.state.persistent_folder() {
+            announce_stack(folder, &stack.options.client, &stack.endpoints.dynamo_url, stack.table_names()?)?;
+        }
         Ok(stack)
+    }
+
+    /// The names of the client's tables.
+    pub fn table_names(&self) -> anyhow::Result<TableNames> {
+        find_table_names(&self.template)
     }
 
     /// Registers the webhooks of the client's lines with the fake provider, if a route takes them.
@@ -446,6 +455,11 @@ impl LocalStack {
             task.abort();
         }
         self.functions.stop_all().await;
+        if let Some(folder) = self.state.persistent_folder()
+            && let Err(error) = LocalStackFile::remove(folder)
+        {
+            tracing::warn!("{error}");
+        }
         self.state.release();
     }
 }

@@ -1,10 +1,11 @@
 //! The parts of a stack, each made from the options and the template.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use axum::Router;
 use tellonce_fakes::{provider::FakeProvider, server};
+use tellonce_ops::{LocalStackFile, TableNames};
 use tokio::task::AbortHandle;
 
 use super::{
@@ -129,4 +130,18 @@ pub(super) fn tables_with_read_streams(template: &SamTemplate) -> Vec<TemplateTa
             table
         })
         .collect()
+}
+
+/// The names of the client's tables, as the functions get them.
+pub(super) fn find_table_names(template: &SamTemplate) -> anyhow::Result<TableNames> {
+    let variables = template.functions.iter().flat_map(|function| &function.env);
+    let variables: BTreeMap<&str, &str> = variables.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    TableNames::from_variables(|name| variables.get(name).map(|value| (*value).to_owned()))
+        .context("the template names no table for a function's variable")
+}
+
+/// Writes the file by which `tellonce` finds the tables of a stack that keeps its state.
+pub(super) fn announce_stack(state: &Path, client: &Path, dynamodb: &str, tables: TableNames) -> anyhow::Result<()> {
+    let file = LocalStackFile { client: client.canonicalize()?, dynamodb: dynamodb.to_owned(), tables };
+    Ok(file.write(state)?)
 }

@@ -7,7 +7,7 @@ use crate::{
     client_config::{LeadLimit, RepeatAction, RepeatRule},
     dispatch::dispatch_result::{DispatchResult, GreetingResult},
     greeting::{Greeting, GreetingDecision, GreetingHistory},
-    ledger::{ClaimOutcome, LedgerRow, MessageState, OutboundMessage},
+    ledger::{ClaimOutcome, LedgerRow, MessageState, OutboundMessage, Reason, StepCode},
 };
 
 /// A waiting greeting gives way to a newer lead that is useful for so much longer. A lead that is
@@ -81,8 +81,8 @@ impl<'a> GreetingOpening<'a> {
             GreetingDecision::Greet(after) => OpenGreetingStep::Open(self, after),
             GreetingDecision::Repeat(before) => OpenGreetingStep::ReadRow(self, before),
             GreetingDecision::TooOften(limit) => {
-                let reason = format!("too-often: this number was greeted {} times already", limit.leads);
-                self.suppress(reason, GreetingResult::LimitReached)
+                let text = format!("too-often: this number was greeted {} times already", limit.leads);
+                self.suppress(Reason::new(StepCode::TooOften, text), GreetingResult::LimitReached)
             }
         }
     }
@@ -108,10 +108,10 @@ impl<'a> GreetingOpening<'a> {
             }
             Some(there) if self.outlives(&there) => match driver.replace_waiting(there, self.row.key.subject()) {
                 Some(write) => OpenGreetingStep::Replace(self, before.clone(), Box::new(write)),
-                None => self.suppress(before.already_greeted_reason(), GreetingResult::AlreadyGreeted),
+                None => self.suppress_repeat(before),
             },
             // A row outlives every window, so a missing row does not undo the greeting.
-            Some(_) | None => self.suppress(before.already_greeted_reason(), GreetingResult::AlreadyGreeted),
+            Some(_) | None => self.suppress_repeat(before),
         }
     }
 
@@ -148,17 +148,22 @@ impl<'a> GreetingOpening<'a> {
         OpenGreetingStep::Dispatch(driver.repeat_message(before, &self.row))
     }
 
-    fn suppress<L>(self, reason: String, result: GreetingResult) -> OpenGreetingStep<'a, L> {
+    fn suppress_repeat<L>(self, before: &Greeting) -> OpenGreetingStep<'a, L> {
+        let reason = Reason::new(StepCode::AlreadyGreeted, before.already_greeted_reason());
+        self.suppress(reason, GreetingResult::AlreadyGreeted)
+    }
+
+    fn suppress<L>(self, reason: Reason, result: GreetingResult) -> OpenGreetingStep<'a, L> {
         let row = LedgerRow {
             state: MessageState::Suppressed,
             payload: None,
             owner: None,
             lease_until: None,
             due_at: None,
-            reason: Some(reason),
+            reason: Some(reason.text),
             ..self.row
         };
-        OpenGreetingStep::Suppress(row, result)
+        OpenGreetingStep::Suppress(row.begin_trail(reason.code), result)
     }
 }
 

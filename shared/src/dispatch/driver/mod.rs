@@ -21,8 +21,8 @@ use crate::{
     client_config::ClientConfig,
     greeting::GreetingHistory,
     ledger::{
-        ClaimOutcome, ClaimOwner, HoldReason, LedgerRow, MessageState, OpenOutcome, OutboundMessage, RowChange,
-        SaveOutcome, TransitionRefused, apply_change, decide_message,
+        ClaimOutcome, ClaimOwner, HoldReason, LedgerRow, MessageState, OpenOutcome, OutboundMessage, Reason, RowChange,
+        SaveOutcome, StepCode, TransitionRefused, apply_change, decide_message,
     },
     line::SlotReservation,
     provider::{PROVIDER, SendOutcome},
@@ -36,9 +36,10 @@ pub use step::{DispatchEvent, LineOpening, LineUnavailable, NextStep, ReminderCl
 /// A history older than this is read again before a message is sent.
 const HISTORY_MAX_AGE: SignedDuration = SignedDuration::from_secs(1);
 /// Recorded reason of a message to a contact who has opted out.
-const OPTED_OUT_REASON: &str = "the customer has opted out";
+const OPTED_OUT_REASON: (StepCode, &str) = (StepCode::OptedOut, "the customer has opted out");
 /// Recorded reason of a message that waited for a line while an operator dropped all of them.
-const DROPPED_REASON: &str = "an operator dropped everything that waited for this line";
+const DROPPED_REASON: (StepCode, &str) =
+    (StepCode::Dropped, "an operator dropped everything that waited for this line");
 /// How long a message waits after a submit that never left this process.
 const NOT_SENT_RETRY_MINUTES: i64 = 1;
 /// How often a change is applied again to a row that other invocations keep writing.
@@ -95,7 +96,7 @@ impl MessageDriver<'_> {
             DispatchEvent::LineOpened(row, LineOpening::Open(access)) => NextStep::Submit(row, access),
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(_)) if row.is_reminder() => postpone_reminder(row),
             DispatchEvent::LineOpened(row, LineOpening::Held(LineUnavailable { until, reason })) => {
-                let change = self.hold_until(until, HoldReason::FirstContacts(reason));
+                let change = self.hold_until(until, HoldReason::FirstContacts(reason.text));
                 if row.is_reminder() { self.claim(row, WritePurpose::Record(change)) } else { self.settle(row, change) }
             }
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(unavailable))
@@ -261,7 +262,10 @@ impl MessageDriver<'_> {
                 self.claim_reminder(before, access, true)
             }
             ClaimOutcome::DependencyChanged(_) => {
-                let change = self.supersede("the appointment was moved or cancelled before the reminder was due");
+                let change = self.supersede((
+                    StepCode::AppointmentChanged,
+                    "the appointment was moved or cancelled before the reminder was due",
+                ));
                 self.claim(before, WritePurpose::Record(change))
             }
         }
@@ -308,14 +312,18 @@ impl MessageDriver<'_> {
         match outcome {
             SendOutcome::Accepted { provider_id } => self.settle(row, RowChange::Accept { owner, provider_id }),
             SendOutcome::Refused(reason) => self.settle(row, RowChange::Refuse { owner, reason }),
-            SendOutcome::Conflict(reason) => self.settle(row, RowChange::Conflict { owner, reason }),
+            SendOutcome::Conflict(text) => {
+                let reason = Reason::new(StepCode::KeyConflict, text);
+                self.settle(row, RowChange::Conflict { owner, reason })
+            }
             SendOutcome::RateLimited { retry_after } => {
                 let wait = retry_after.unwrap_or(SignedDuration::from_mins(1)).max(SignedDuration::from_secs(1));
                 NextStep::DelayLine(row, self.now + wait)
             }
             SendOutcome::Unauthorized => NextStep::BlockLine(row),
-            SendOutcome::NotSent(reason) => {
+            SendOutcome::NotSent(text) => {
                 let until = self.now + SignedDuration::from_mins(NOT_SENT_RETRY_MINUTES);
+                let reason = Reason::new(StepCode::NotSent, text);
                 self.hold_for_line(row, LineUnavailable { until, reason }, LineCondition::Unanswered)
             }
             SendOutcome::Unknown(reason) => {
@@ -391,8 +399,8 @@ impl MessageDriver<'_> {
         (row.useful_until <= self.now).then(|| RowChange::Expire { owner: Some(self.owner.clone()) })
     }
 
-    fn supersede(&self, reason: &str) -> RowChange {
-        RowChange::Supersede { owner: self.owner.clone(), reason: reason.to_owned() }
+    fn supersede(&self, (code, text): (StepCode, &str)) -> RowChange {
+        RowChange::Supersede { owner: self.owner.clone(), reason: Reason::new(code, text) }
     }
 }
 

@@ -66,7 +66,7 @@ impl ReminderOpening<'_> {
             LineOpening::Open(access) => access,
             LineOpening::Held(held) => return self.open_held_row(driver, held),
             LineOpening::Unavailable(unavailable) => {
-                return OpenReminderStep::Done(ReminderDispatchResult::LineBlocked { reason: unavailable.reason });
+                return OpenReminderStep::Done(ReminderDispatchResult::LineBlocked { reason: unavailable.reason.text });
             }
         };
         let OutboundMessage { ignores_quiet_hours, zone, useful_until, .. } = self.message;
@@ -95,10 +95,10 @@ impl ReminderOpening<'_> {
             owner: None,
             lease_until: None,
             due_at: Some(held.until),
-            reason: Some(held.reason),
+            reason: Some(held.reason.text),
             ..driver.build_row(self.message)
         };
-        OpenReminderStep::Open(row, None)
+        OpenReminderStep::Open(row.begin_trail(held.reason.code), None)
     }
 
     /// The step after [`OpenReminderStep::Open`].

@@ -6,7 +6,7 @@ use crate::{
     appointment::Appointment,
     dispatch::dispatch_result::{DispatchResult, LineCondition},
     greeting::GreetingHistory,
-    ledger::{ClaimOutcome, IdempotencyKey, LedgerRow, OpenOutcome, RowChange, SaveOutcome},
+    ledger::{ClaimOutcome, IdempotencyKey, LedgerRow, OpenOutcome, Reason, RowChange, SaveOutcome, StepCode},
     line::{LineBlocked, SlotReservation},
     provider::SendOutcome,
 };
@@ -161,12 +161,18 @@ pub enum LineOpening<L> {
 pub struct LineUnavailable {
     /// When to try again.
     pub until: Timestamp,
-    /// Why, for people.
-    pub reason: String,
+    /// Why.
+    pub reason: Reason,
 }
 
 impl From<LineBlocked> for LineUnavailable {
     fn from(blocked: LineBlocked) -> Self {
-        Self { until: blocked.until(), reason: blocked.reason() }
+        let code = match &blocked {
+            LineBlocked::RateLimited { .. } => StepCode::RateLimit,
+            LineBlocked::Stopped { .. } => StepCode::LineStopped,
+            LineBlocked::BreakerOpen { .. } => StepCode::TokenRefused,
+            LineBlocked::Down { .. } => StepCode::LineDown,
+        };
+        Self { until: blocked.until(), reason: Reason::new(code, blocked.reason()) }
     }
 }

@@ -1,0 +1,243 @@
+//! `tellonce explain`: what happened to the messages of an order, an appointment or a lead.
+
+use std::{
+    fmt::{self, Write as _},
+    path::PathBuf,
+};
+
+use anyhow::Context as _;
+use jiff::{Timestamp, tz::TimeZone};
+use tellonce_core::client_config::ClientConfig;
+use tellonce_ops::{
+    AppointmentReport, LocalStackFile, MessageReport, OpsError, ReportStep, SubjectReport, connect_account,
+};
+
+use crate::{command_output::CommandOutput, preview::load_config};
+
+#[derive(clap::Args)]
+pub(crate) struct ExplainArguments {
+    /// A subject, such as order:1001, appointment:88 or lead:abc, or a key, such as
+    /// order:1001:ready.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The folder of a deployed client, e.g. clients/acme. Without it, the stack that runs on this
+    /// machine is asked.
+    #[arg(long, value_name = "DIR")]
+    client: Option<PathBuf>,
+    /// The profile of the client's account. Without it, credentials are found as the AWS command
+    /// line finds them.
+    #[arg(long, requires = "client")]
+    profile: Option<String>,
+    /// The region of the client's stack. Without it, the profile's region.
+    #[arg(long, requires = "client")]
+    region: Option<String>,
+    /// The state folder of the stack that runs on this machine.
+    #[arg(long, value_name = "DIR", default_value = ".local", conflicts_with = "client")]
+    state: PathBuf,
+    /// Print JSON, with times in UTC.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn explain(arguments: &ExplainArguments) -> anyhow::Result<CommandOutput> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (report, config) = runtime.block_on(ask(arguments))?;
+    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { render(&report, &config)? };
+    Ok(CommandOutput::from_text(text))
+}
+
+async fn ask(arguments: &ExplainArguments) -> anyhow::Result<(SubjectReport, ClientConfig)> {
+    if let Some(folder) = &arguments.client {
+        let config = load_config(folder)?;
+        let (profile, region) = (arguments.profile.as_deref(), arguments.region.as_deref());
+        let tables = connect_account(&config.client, profile, region).await?;
+        return Ok((tables.explain(&arguments.name).await?, config));
+    }
+    let stack = LocalStackFile::read(&arguments.state)?;
+    let report = stack.connect()?.explain(&arguments.name).await;
+    // A stack that was killed leaves its file.
+    let report = report.map_err(|error| match error {
+        OpsError::NotFound(_) => anyhow::Error::from(error),
+        _ => anyhow::Error::from(error).context("the stack on this machine did not answer; start it again"),
+    })?;
+    Ok((report, load_config(&stack.client)?))
+}
+
+fn render(report: &SubjectReport, config: &ClientConfig) -> anyhow::Result<String> {
+    let zone = TimeZone::get(&config.time_zone).context("the client's `time_zone` is unknown")?;
+    let mut text = String::new();
+    write_report(&mut text, report, &PeopleTime { zone, name: &config.time_zone })?;
+    Ok(text)
+}
+
+/// Times as people at the client read them.
+struct PeopleTime<'a> {
+    zone: TimeZone,
+    name: &'a str,
+}
+
+impl PeopleTime<'_> {
+    fn format(&self, at: Timestamp) -> String {
+        at.to_zoned(self.zone.clone()).strftime("%a %d %b %Y %H:%M:%S").to_string()
+    }
+
+    fn format_minute(&self, at: Timestamp) -> String {
+        at.to_zoned(self.zone.clone()).strftime("%a %d %b %Y %H:%M").to_string()
+    }
+}
+
+fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>) -> fmt::Result {
+    writeln!(text, "{} (times in {})", report.subject, time.name)?;
+    if let Some(appointment) = &report.appointment {
+        write_appointment(text, appointment, time)?;
+    }
+    for message in &report.messages {
+        write_message(text, message, time)?;
+    }
+    if !report.unreadable.is_empty() {
+        writeln!(text, "\nNot read:")?;
+    }
+    for problem in &report.unreadable {
+        writeln!(text, "  {problem}")?;
+    }
+    Ok(())
+}
+
+fn write_appointment(text: &mut String, appointment: &AppointmentReport, time: &PeopleTime<'_>) -> fmt::Result {
+    let start = appointment.begins_at.map(|start| format!(" for {}", time.format_minute(start))).unwrap_or_default();
+    writeln!(text, "\nappointment: {}{start}, calendar `{}`", appointment.status, appointment.calendar)?;
+    write_steps(text, &appointment.steps, time)?;
+    for unsent in &appointment.unsent_reminders {
+        let start = time.format_minute(unsent.begins_at);
+        writeln!(text, "  No reminder `{}` for {start}: {} ({}).", unsent.stage, unsent.explanation, unsent.code)?;
+    }
+    if let Some(next) = appointment.next_check {
+        writeln!(text, "  Next check for reminders: {}.", time.format_minute(next))?;
+    }
+    Ok(())
+}
+
+fn write_message(text: &mut String, message: &MessageReport, time: &PeopleTime<'_>) -> fmt::Result {
+    let to = message.to.as_deref().map(|to| format!("to {to} ")).unwrap_or_default();
+    writeln!(text, "\n{}: {} ({to}over `{}`)", message.key, message.standing.name(), message.line)?;
+    write_steps(text, &message.steps, time)?;
+    if message.may_lack_steps {
+        writeln!(text, "  The trail is full: steps after the fourth may be missing.")?;
+    }
+    // The last step of most messages says it already.
+    let said = message.steps.last().map(|step| step.explanation.as_str()).unwrap_or_default();
+    if let Some(reason) = message.reason.as_deref().filter(|reason| !said.contains(reason)) {
+        writeln!(text, "  State `{}`: {reason}.", message.state)?;
+    }
+    if let Some(next) = message.next_try {
+        let until = time.format_minute(message.useful_until);
+        writeln!(text, "  Next try: {}. Useful until: {until}.", time.format(next))?;
+    }
+    Ok(())
+}
+
+fn write_steps(text: &mut String, steps: &[ReportStep], time: &PeopleTime<'_>) -> fmt::Result {
+    for step in steps {
+        let start = step.begins_at.map(|at| format!(": {}", time.format_minute(at))).unwrap_or_default();
+        writeln!(text, "  {}  {:<12} {}{start}", time.format(step.at), step.label, step.explanation)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tellonce_ops::{Standing, UnsentReminder};
+
+    use super::*;
+
+    fn step(at: &str, label: &str, explanation: &str) -> ReportStep {
+        ReportStep {
+            at: at.parse().unwrap(),
+            code: String::new(),
+            label: label.to_owned(),
+            explanation: explanation.to_owned(),
+            begins_at: None,
+        }
+    }
+
+    fn header_step(at: &str, label: &str, start: &str) -> ReportStep {
+        ReportStep { begins_at: Some(start.parse().unwrap()), ..step(at, label, "it takes place") }
+    }
+
+    fn message(key: &str, standing: Standing, steps: Vec<ReportStep>) -> MessageReport {
+        MessageReport {
+            key: key.to_owned(),
+            standing,
+            state: "held",
+            delivery_status: None,
+            reason: None,
+            line: "main".to_owned(),
+            to: Some("+972…0199".to_owned()),
+            delivery: "shop#1".to_owned(),
+            useful_until: "2026-11-25T18:00:00Z".parse().unwrap(),
+            next_try: None,
+            steps,
+            may_lack_steps: false,
+        }
+    }
+
+    fn render_report(report: &SubjectReport) -> String {
+        let time = PeopleTime { zone: TimeZone::get("Asia/Jerusalem").unwrap(), name: "Asia/Jerusalem" };
+        let mut text = String::new();
+        write_report(&mut text, report, &time).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_report_is_one_line_a_step_in_the_client_s_zone() {
+        let came_in = step("2026-11-24T16:28:43Z", "came in", "a delivery of `shop`, orders/updated");
+        let down = step("2026-11-24T16:28:43Z", "waits", "the line could not send (QR); check the line in EZWhatsApp");
+        let waiting = MessageReport {
+            reason: Some("the line could not send (QR)".to_owned()),
+            next_try: Some("2026-11-24T16:58:43Z".parse().unwrap()),
+            ..message("order:1001:ready", Standing::Waiting, vec![came_in.clone(), down])
+        };
+        let opted_out = step("2026-11-24T16:40:00Z", "skipped", "the customer has opted out");
+        let unsure = MessageReport {
+            state: "superseded",
+            reason: Some("the customer has opted out; an earlier submit may have arrived".to_owned()),
+            may_lack_steps: true,
+            ..message("order:1001:received", Standing::Skipped, vec![came_in, opted_out])
+        };
+        let report = SubjectReport {
+            subject: "order:1001".to_owned(),
+            appointment: None,
+            messages: vec![unsure, waiting],
+            unreadable: vec!["the ledger row order:1001:paid has no usable `state`".to_owned()],
+        };
+        insta::assert_snapshot!(render_report(&report));
+    }
+
+    #[test]
+    fn the_report_of_an_appointment_begins_with_its_moves_and_its_unsent_reminders() {
+        let appointment = AppointmentReport {
+            status: "booked",
+            begins_at: Some("2026-11-26T08:30:00Z".parse().unwrap()),
+            calendar: "clinic".to_owned(),
+            next_check: Some("2026-11-25T08:30:00Z".parse().unwrap()),
+            steps: vec![
+                header_step("2026-11-20T10:00:00Z", "booked", "2026-11-24T08:30:00Z"),
+                header_step("2026-11-21T10:00:00Z", "rescheduled", "2026-11-26T08:30:00Z"),
+            ],
+            unsent_reminders: vec![UnsentReminder {
+                stage: "72h".to_owned(),
+                begins_at: "2026-11-24T08:30:00Z".parse().unwrap(),
+                code: "missed",
+                explanation: "its time passed before a function could send it",
+            }],
+        };
+        let arrived = step("2026-11-24T08:30:02Z", "arrived", "it is on the phone");
+        let report = SubjectReport {
+            subject: "appointment:88".to_owned(),
+            appointment: Some(appointment),
+            messages: vec![message("appointment:88:48h", Standing::Arrived, vec![arrived])],
+            unreadable: vec![],
+        };
+        insta::assert_snapshot!(render_report(&report));
+    }
+}

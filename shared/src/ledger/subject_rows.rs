@@ -1,0 +1,62 @@
+//! All rows of one subject.
+
+use aws_sdk_dynamodb::{Client, types::AttributeValue as Value};
+
+use super::{
+    Ledger, LedgerError, LedgerItemError, LedgerRow, appointment_header,
+    item::from_item,
+    table::{is_header, read_all_pages},
+};
+use crate::{appointment::Appointment, attributes::Item};
+
+impl Ledger {
+    /// Reads the rows of all messages of a subject, consistently.
+    pub async fn read_history(&self, subject: &str) -> Result<Vec<LedgerRow>, LedgerError> {
+        let items = query_subject(&self.db, &self.table, subject).await?;
+        Ok(items.iter().filter(|item| !is_header(item)).map(from_item).collect::<Result<_, _>>()?)
+    }
+}
+
+/// What the ledger has of an order, an appointment or a lead.
+#[derive(Debug, Clone, Default)]
+pub struct SubjectRows {
+    /// The header, if it is an appointment.
+    pub appointment: Option<Appointment>,
+    /// The rows of its messages.
+    pub messages: Vec<LedgerRow>,
+    /// Rows that cannot be read.
+    pub unreadable: Vec<LedgerItemError>,
+}
+
+impl SubjectRows {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.appointment.is_none() && self.messages.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// Reads all rows of a subject, consistently, in one query. Needs no key of pseudonyms, so it works
+/// with a role that may only read.
+pub async fn read_subject(db: &Client, table: &str, subject: &str) -> Result<SubjectRows, LedgerError> {
+    let items = query_subject(db, table, subject).await?;
+    let mut rows = SubjectRows::default();
+    for item in &items {
+        let read = if is_header(item) {
+            appointment_header::from_item(item).map(|header| rows.appointment = Some(header))
+        } else {
+            from_item(item).map(|row| rows.messages.push(row))
+        };
+        rows.unreadable.extend(read.err());
+    }
+    Ok(rows)
+}
+
+async fn query_subject(db: &Client, table: &str, subject: &str) -> Result<Vec<Item>, LedgerError> {
+    let query = db
+        .query()
+        .table_name(table)
+        .key_condition_expression("subject = :subject")
+        .expression_attribute_values(":subject", Value::S(subject.to_owned()))
+        .consistent_read(true);
+    read_all_pages(query).await
+}
