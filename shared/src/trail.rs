@@ -109,6 +109,7 @@ impl Trail {
     }
 
     /// This trail, with the steps of another one after it.
+    #[must_use]
     pub fn followed_by(&self, later: &Self) -> Self {
         let mut trail = self.clone();
         for step in &later.0 {

@@ -478,36 +478,44 @@ pub struct LookupQueue {
     inbox: LookupInbox,
     /// Until when this process calls no API of a sender, by the sender's name.
     paused_until: Mutex<HashMap<String, Timestamp>>,
+    /// The longest time for a lookup; shorter in tests.
+    max_lookup_time: Duration,
 }
 
 impl LookupQueue {
     /// The queue of an inbox.
     pub fn new(rows: WaitingLookups, inbox: LookupInbox) -> Self {
-        Self { rows, inbox, paused_until: Mutex::default() }
+        Self { rows, inbox, paused_until: Mutex::default(), max_lookup_time: MAX_LOOKUP_TIME }
     }
 
-    /// Makes a lookup, for [`MAX_LOOKUP_TIME`] at most, unless an obstacle forbids it. `trouble`
+    /// Reads a credential and makes the lookup with it, for [`MAX_LOOKUP_TIME`] at most, unless an
+    /// obstacle forbids it. The time is that of the sender: Secrets Manager has its own. `trouble`
     /// says which errors may pass. The others are returned.
-    pub async fn attempt<T, E: std::error::Error>(
+    pub async fn attempt<C, T, E: std::error::Error>(
         &self,
         sender: &str,
         deadline: Deadline,
         now: Timestamp,
         trouble: impl Fn(&E) -> Option<LookupTrouble>,
-        lookup: impl Future<Output = Result<T, E>>,
+        credential: impl Future<Output = Result<C, E>>,
+        lookup: impl AsyncFnOnce(C) -> Result<T, E>,
     ) -> Result<LookupAttempt<T>, E> {
         let fail = |trouble, reason| Ok(LookupAttempt::Failed(LookupFailure { trouble, reason }));
         if let Some(obstacle) = self.find_obstacle(sender, deadline, now) {
             return fail(LookupTrouble::NotTried, obstacle.to_owned());
         }
-        match tokio::time::timeout(MAX_LOOKUP_TIME, lookup).await {
+        let answer = match credential.await {
+            Ok(credential) => tokio::time::timeout(self.max_lookup_time, lookup(credential)).await,
+            Err(error) => Ok(Err(error)),
+        };
+        match answer {
             Ok(Ok(answer)) => Ok(LookupAttempt::Answered(answer)),
             Ok(Err(error)) => match trouble(&error) {
                 Some(trouble) => fail(trouble, error_chain(&error)),
                 None => Err(error),
             },
             Err(_) => {
-                let reason = format!("the lookup took more than {} s", MAX_LOOKUP_TIME.as_secs());
+                let reason = format!("the lookup took more than {} s", self.max_lookup_time.as_secs_f64());
                 fail(LookupTrouble::NoResponse, reason)
             }
         }
@@ -801,9 +809,30 @@ mod tests {
             (long, Some(trouble), Err(error()), Ok(LookupAttempt::Failed(failure(trouble, text)))),
             (short, None, Ok(7), Ok(LookupAttempt::Failed(failure(LookupTrouble::NotTried, obstacle)))),
         ] {
-            let attempt = queue.attempt("shop", deadline, at_minute(0), |_| trouble, async { result }).await;
+            let (credential, lookup) = (async { Ok(()) }, async |()| result);
+            let attempt = queue.attempt("shop", deadline, at_minute(0), |_| trouble, credential, lookup).await;
             assert_eq!(attempt, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_lookup_ends_after_its_time_and_a_credential_has_its_own() {
+        let (_, aws) = start_fake_aws().await;
+        let queue = LookupQueue::new(WaitingLookups::new(aws.dynamodb(), "Ledger".to_owned()), LookupInbox::Stores);
+        assert_eq!(queue.max_lookup_time, Duration::from_secs(5));
+        let queue = LookupQueue { max_lookup_time: Duration::from_millis(50), ..queue };
+        let deadline = Deadline::from_now(Duration::from_mins(1));
+        let slow = async {
+            tokio::time::sleep(queue.max_lookup_time * 2).await;
+            Ok::<_, std::num::ParseIntError>(())
+        };
+        let silent = async |()| {
+            std::future::pending::<()>().await;
+            Ok(())
+        };
+        let attempt = queue.attempt("shop", deadline, at_minute(0), |_| None, slow, silent).await;
+        let reason = "the lookup took more than 0.05 s".to_owned();
+        assert_eq!(attempt, Ok(LookupAttempt::Failed(LookupFailure { trouble: LookupTrouble::NoResponse, reason })));
     }
 
     #[tokio::test]

@@ -331,7 +331,7 @@ async fn transaction_conflicts_page_not_at_all() {
     const LEADS: usize = 40;
     let world = start_world().await;
     let watch = PageWatch::begin(&world, "transaction conflicts at 15 %");
-    world.stack.dynamo().faults().conflict_fraction("Ledger", 0.15);
+    world.stack.dynamo().faults().conflict_fraction(&world.table_name("Ledger"), 0.15);
     for number in 0..LEADS {
         let body = json!({
             "leadId": format!("L-{number}"), "firstName": "Omer", "phone": format!("+9725255502{number:02}"),
@@ -347,6 +347,8 @@ async fn transaction_conflicts_page_not_at_all() {
     world.stack.dynamo().faults().clear();
     world.advance_time(SignedDuration::from_mins(1));
     world.tick().await;
+    let used = world.stack.dynamo().counters().operation_usage("TransactWriteItems", &world.table_name("Ledger"));
+    assert!(used.errors["TransactionCanceledException"] > 3, "{used:?}");
     let pages = watch.report_pages();
     assert!(pages.is_empty(), "{pages:?}");
     assert_eq!(world.messages().len(), LEADS);

@@ -120,7 +120,7 @@ async fn transactions_that_meet_other_writes_lose_nothing_and_send_nothing_twice
         posts.push(world.standard_webhooks_post("/bookings/crm", CRM_SECRET, &format!("b-{number}"), &booking));
     }
     let faults = world.stack.dynamo().faults();
-    faults.conflict_fraction("Ledger", 0.15);
+    faults.conflict_fraction(&world.table_name("Ledger"), 0.15);
     let statuses: Vec<u16> =
         futures::stream::iter(posts).map(|post| world.post(post)).buffer_unordered(8).collect().await;
     assert_eq!(statuses, vec![200; 3 * EACH]);

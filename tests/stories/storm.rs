@@ -84,7 +84,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
 
     let provider = world.stack.provider();
     world.stack.dynamo().faults().throttle_fraction(0.05);
-    world.stack.dynamo().faults().conflict_fraction("Ledger", 0.05);
+    world.stack.dynamo().faults().conflict_fraction(&world.table_name("Ledger"), 0.05);
     let faults = [
         SendFault::DropAfterAccept,
         SendFault::ServerErrorAfterAccept,

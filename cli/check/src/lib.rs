@@ -65,6 +65,14 @@ pub fn check_file(text: &str) -> CheckReport {
     if let Some(config) = &rest {
         check_sections(config, &mut findings);
     }
+    // The functions read the file by way of JSON. A value may have a form that only TOML has.
+    if !findings.wrong_shape
+        && let Err(error) = ClientConfig::parse(text)
+    {
+        findings.wrong_shape = true;
+        let problem = format!("the functions cannot read this file: {}", shape::one_line(error.message()));
+        findings.add_error(&[], problem, "write the value in the form that docs/configuration.md shows");
+    }
     CheckReport { config: rest.filter(|_| !findings.wrong_shape), findings: findings.into_sorted() }
 }
 

@@ -76,7 +76,9 @@ async fn find_tables(config: &SdkConfig, client: &str) -> Result<ClientTables, A
     let lambda = aws_sdk_lambda::Client::new(config);
     let found = match lambda.get_function_configuration().function_name(&function).send().await {
         Ok(found) => found,
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+        Err(error)
+            if error.as_service_error().is_some_and(GetFunctionConfigurationError::is_resource_not_found_exception) =>
+        {
             return Err(AccountError::NotDeployed { function, region });
         }
         Err(error) => return Err(AccountError::Function { function, source: Box::new(error) }),

@@ -180,9 +180,11 @@ impl LeadFirstTouch {
         reference: &LeadReference,
     ) -> Result<LookupAttempt<Option<LeadOutcome>>, LeadError> {
         let (now, trouble) = (self.dispatcher.clock.now(), LeadError::lookup_trouble);
-        let lookup = self.request_lead(lead_delivery, reference);
-        let attempt = self.lookups.attempt(&delivery.sender, invocation.deadline, now, trouble, lookup).await;
-        let found = match attempt {
+        let secret_name = self.dispatcher.config.form_secret_name(lead_delivery.form_name);
+        let credential = async { Ok(self.dispatcher.secrets.get_current(&secret_name, now).await?) };
+        let lookup = async |credential| self.request_lead(lead_delivery, reference, &secret_name, &credential).await;
+        let deadline = invocation.deadline;
+        let found = match self.lookups.attempt(&delivery.sender, deadline, now, trouble, credential, lookup).await {
             Ok(LookupAttempt::Answered(LookupResponse::Found(body))) => {
                 parse_lead_response(lead_delivery, reference, &body)
             }
@@ -303,17 +305,17 @@ impl LeadFirstTouch {
         &self,
         lead_delivery: &LeadDelivery<'_>,
         reference: &LeadReference,
+        secret_name: &str,
+        credential: &Secret,
     ) -> Result<LookupResponse, LeadError> {
-        let secret_name = self.dispatcher.config.form_secret_name(lead_delivery.form_name);
         let now = self.dispatcher.clock.now();
-        let credential = self.dispatcher.secrets.get_current(&secret_name, now).await?;
         let request_with = async |credential: &Secret| {
             let LeadDelivery { form_name, form, .. } = lead_delivery;
-            Ok(self.lookup_client.send_request(form_name, form, reference, credential, &secret_name).await?)
+            Ok(self.lookup_client.send_request(form_name, form, reference, credential, secret_name).await?)
         };
         let is_refused =
             |error: &LeadError| matches!(error, LeadError::Lookup(SenderApiError::CredentialRefused { .. }));
-        self.dispatcher.secrets.retry_with_newer(&secret_name, &credential, now, is_refused, request_with).await
+        self.dispatcher.secrets.retry_with_newer(secret_name, credential, now, is_refused, request_with).await
     }
 
     /// Logs and counts the leads for which an operator should act.

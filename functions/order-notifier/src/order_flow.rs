@@ -192,9 +192,13 @@ impl OrderNotifier {
         let StoreKind::Shopify(shop) = &store.kind else {
             return Ok(CompletedOrder::Parsed(ParsedOrder::Skipped(OrderSkipReason::LookupNotConfigured)));
         };
-        let lookup = self.look_up_order(&delivery.sender, &shop.shop_domain, store, partial, now);
-        let trouble = OrderError::lookup_trouble;
-        let failure = match self.lookups.attempt(&delivery.sender, invocation.deadline, now, trouble, lookup).await? {
+        let (sender, trouble) = (&delivery.sender, OrderError::lookup_trouble);
+        let secret_name = self.dispatcher.config.store_api_secret_name(sender);
+        let token = async { Ok(self.dispatcher.secrets.get_current(&secret_name, now).await?) };
+        let lookup =
+            async |token| self.look_up_order(sender, &shop.shop_domain, store, partial, (&secret_name, &token)).await;
+        let attempt = self.lookups.attempt(sender, invocation.deadline, now, trouble, token, lookup);
+        let failure = match attempt.await? {
             LookupAttempt::Answered(ParsedOrder::Event(mut event)) => {
                 if event.needs_known_language() {
                     known.fill_missing(&mut event);
@@ -218,11 +222,9 @@ impl OrderNotifier {
         shop_domain: &str,
         store: &StoreConfig,
         partial: &PartialOrderEvent,
-        now: Timestamp,
+        (secret_name, token): (&str, &Secret),
     ) -> Result<ParsedOrder, OrderError> {
         let config = &self.dispatcher.config;
-        let secret_name = config.store_api_secret_name(store_name);
-        let token = self.dispatcher.secrets.get_current(&secret_name, now).await?;
         let base_url = self.shopify_base_urls.for_name(store_name).map(str::to_owned);
         let base_url = base_url.unwrap_or_else(|| format!("https://{shop_domain}"));
         let query = lookup::build_order_query(partial);
@@ -232,7 +234,8 @@ impl OrderNotifier {
             Ok(lookup::parse_order_response(partial, &response, store, config)?)
         };
         let is_refused = |error: &OrderError| error.lookup_trouble() == Some(LookupTrouble::Credential);
-        self.dispatcher.secrets.retry_with_newer(&secret_name, &token, now, is_refused, send_query).await
+        let now = self.dispatcher.clock.now();
+        self.dispatcher.secrets.retry_with_newer(secret_name, token, now, is_refused, send_query).await
     }
 }
 

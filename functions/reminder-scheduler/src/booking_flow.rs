@@ -130,8 +130,11 @@ impl ReminderScheduler {
     ) -> Result<CompletedBooking, BookingError> {
         let (config, clock) = (&self.dispatcher.config, &self.dispatcher.clock);
         let (sender, trouble) = (&delivery.sender, BookingError::lookup_trouble);
-        let lookup = self.request_lookup(sender, calendar, &request);
-        let failure = match self.lookups.attempt(sender, deadline, clock.now(), trouble, lookup).await {
+        let (now, secret_name) = (clock.now(), config.calendar_secret_name(sender));
+        let credential = async { Ok(self.dispatcher.secrets.get_current(&secret_name, now).await?) };
+        let lookup =
+            async |credential| self.request_lookup(sender, calendar, &request, (&secret_name, &credential)).await;
+        let failure = match self.lookups.attempt(sender, deadline, now, trouble, credential, lookup).await {
             Ok(LookupAttempt::Answered((response, asked_at))) => {
                 let parsed = parse_booking_response(request, &response, asked_at, calendar, config);
                 return Ok(CompletedBooking::Parsed(parsed));
@@ -171,17 +174,16 @@ impl ReminderScheduler {
         name: &str,
         calendar: &CalendarConfig,
         request: &LookupRequest,
+        (secret_name, credential): (&str, &Secret),
     ) -> Result<(LookupResponse, Timestamp), BookingError> {
-        let secret_name = self.dispatcher.config.calendar_secret_name(name);
         let asked_at = self.dispatcher.clock.now();
-        let credential = self.dispatcher.secrets.get_current(&secret_name, asked_at).await?;
         let request_with = async |credential: &Secret| {
-            Ok(self.lookup_client.send_request(name, calendar, request, credential, &secret_name).await?)
+            Ok(self.lookup_client.send_request(name, calendar, request, credential, secret_name).await?)
         };
         let is_refused =
             |error: &BookingError| matches!(error, BookingError::Lookup(SenderApiError::CredentialRefused { .. }));
         let secrets = &self.dispatcher.secrets;
-        let response = secrets.retry_with_newer(&secret_name, &credential, asked_at, is_refused, request_with).await?;
+        let response = secrets.retry_with_newer(secret_name, credential, asked_at, is_refused, request_with).await?;
         Ok((response, asked_at))
     }
 

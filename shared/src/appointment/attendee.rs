@@ -24,8 +24,8 @@ impl fmt::Debug for Attendee {
     }
 }
 
-/// A seat of an appointment. Its number is its index in [`Appointment::attendees`]. Keys hold this
-/// number instead of a phone number.
+/// A seat of an appointment. Its number is its index in [`super::Appointment::attendees`]. Keys
+/// hold this number instead of a phone number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AttendeeEntry {
     /// The attendee who has the seat.

@@ -538,3 +538,11 @@ fn an_unloadable_file_says_which_setting_is_missing() {
     );
     FILE.assert_one_finding("when = \"after-hours\"", "", "[escalations.night]", "error", &["`when` is missing here"]);
 }
+
+#[test]
+fn a_form_that_only_toml_has_is_an_error_because_the_functions_cannot_read_it() {
+    let text = FILE.edit("when = \"first-message\"", "when = { first-message = {} }");
+    let holds = ["the functions cannot read this file"];
+    assert_one_of(&list_findings(&text), "1 error ", &holds);
+    assert!(check_file(&text).config.is_none());
+}

@@ -154,14 +154,14 @@ impl LocalStack {
         stack.register_line_webhooks()?;
         stack.start_tasks(listener, build_console(stack.clone()));
         stack.provider.resume_deliveries()?;
-        if let Some(folder) = stack.state.persistent_folder() {
-            announce_stack(folder, &stack.options.client, &stack.endpoints.dynamo_url, stack.table_names()?)?;
+        if let (Some(folder), Some(tables)) = (stack.state.persistent_folder(), stack.table_names()) {
+            announce_stack(folder, &stack.options.client, &stack.endpoints.dynamo_url, tables)?;
         }
         Ok(stack)
     }
 
-    /// The names of the client's tables.
-    pub fn table_names(&self) -> anyhow::Result<TableNames> {
+    /// The names of the client's tables; `None` if the template has not all.
+    pub fn table_names(&self) -> Option<TableNames> {
         find_table_names(&self.template)
     }
 

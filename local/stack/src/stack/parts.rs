@@ -132,12 +132,11 @@ pub(super) fn tables_with_read_streams(template: &SamTemplate) -> Vec<TemplateTa
         .collect()
 }
 
-/// The names of the client's tables, as the functions get them.
-pub(super) fn find_table_names(template: &SamTemplate) -> anyhow::Result<TableNames> {
+/// The names of the client's tables, as the functions get them; `None` if the template has not all.
+pub(super) fn find_table_names(template: &SamTemplate) -> Option<TableNames> {
     let variables = template.functions.iter().flat_map(|function| &function.env);
     let variables: BTreeMap<&str, &str> = variables.map(|(name, value)| (name.as_str(), value.as_str())).collect();
     TableNames::from_variables(|name| variables.get(name).map(|value| (*value).to_owned()))
-        .context("the template names no table for a function's variable")
 }
 
 /// Writes the file by which `tellonce` finds the tables of a stack that keeps its state.
