@@ -124,9 +124,10 @@ fn write_message(text: &mut String, message: &MessageReport, time: &PeopleTime<'
     if message.may_lack_steps {
         writeln!(text, "  The trail is full: steps after the fourth may be missing.")?;
     }
-    // The last step of most messages says it already.
+    // The last step of most messages says it already, and that of one that waits always does.
     let said = message.steps.last().map(|step| step.explanation.as_str()).unwrap_or_default();
-    if let Some(reason) = message.reason.as_deref().filter(|reason| !said.contains(reason)) {
+    let is_unsaid = |reason: &&str| message.next_try.is_none() && !said.contains(*reason);
+    if let Some(reason) = message.reason.as_deref().filter(is_unsaid) {
         writeln!(text, "  State `{}`: {reason}.", message.state)?;
     }
     if let Some(next) = message.next_try {
