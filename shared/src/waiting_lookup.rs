@@ -53,7 +53,7 @@ use crate::{
 
 /// The code of a delivery that waits.
 pub const WAITING_CODE: &str = "waiting-for-lookup";
-/// The longest time of a lookup, with its credential and its repetition under a newer one. A
+/// The longest time of a lookup, with its repetition under a newer credential. A
 /// response takes well below a second, and the deliveries behind must not wait for an API that
 /// hangs.
 pub const MAX_LOOKUP_TIME: Duration = Duration::from_secs(5);

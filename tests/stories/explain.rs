@@ -9,7 +9,7 @@ use tellonce_ops::{LocalStackFile, MessageReport, OpsError, Standing, SubjectRep
 
 use crate::{
     leads::start_world,
-    world::{CRM_SECRET, World, WorldSetup},
+    world::{CRM_SECRET, ERP_SECRET, World, WorldSetup},
 };
 
 const PHONE: &str = "+972545550199";
@@ -113,6 +113,25 @@ async fn every_row_ends_in_a_step_that_agrees_with_it_within_six_requests() {
         let error = explain(&world, nothing).await.unwrap_err();
         assert!(matches!(error, OpsError::NotFound(_)), "{nothing}: {error}");
     }
+}
+
+#[tokio::test]
+async fn many_deliveries_that_the_inbox_forgot_cost_no_further_requests() {
+    let world = World::start().await;
+    for (number, event) in ["ready", "shipped", "late", "invoice", "arrived", "moved"].into_iter().enumerate() {
+        let body = json!({
+            "type": event, "order": "1", "phone": PHONE, "at": world.now().to_string(), "moved_to": "Thursday",
+        });
+        world.deliver(world.erp_post_with_body(ERP_SECRET, &format!("m-{number}"), &body)).await;
+    }
+    for item in world.table_items("StoreInbox") {
+        let key = json!({"TableName": world.table_name("StoreInbox"), "Key": {"id": {"S": item["id"]}}});
+        world.stack.dynamo().call_operation("DeleteItem", &key).unwrap();
+    }
+    let before = count_reads(&world);
+    let report = explain(&world, "order:1").await.unwrap();
+    assert_eq!((report.messages.len(), count_reads(&world) - before), (6, 6));
+    assert_eq!(report.unreadable, ["of 6 deliveries, 5 were read; ask for a key"]);
 }
 
 #[tokio::test]

@@ -405,7 +405,7 @@ impl World {
     }
 
     /// Moves the clock on to the next whole minute, hour or such of UTC: for stories whose counters
-    /// begin anew with it.
+    /// start again then.
     pub(crate) fn begin_next(&self, seconds: i64) {
         self.advance_time(SignedDuration::from_secs(seconds - self.now().as_second() % seconds));
     }

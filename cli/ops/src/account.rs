@@ -127,7 +127,7 @@ mod tests {
             asked.starts_with("GET /2015-03-31/functions/tellonce-acme-reminder-scheduler/configuration "),
             "{asked}"
         );
-        assert_eq!(found.unwrap().names().ledger, "l");
+        assert_eq!(found.unwrap().names.ledger, "l");
         let (_, found) = find_with_reply(&http_response("200 OK", "{}")).await;
         assert!(matches!(found, Err(AccountError::OtherVersion(_))), "{found:?}");
     }

@@ -63,18 +63,13 @@ pub enum OpsError {
 #[derive(Debug, Clone)]
 pub struct ClientTables {
     db: Client,
-    names: TableNames,
+    pub(crate) names: TableNames,
 }
 
 impl ClientTables {
     /// The tables behind a client of `DynamoDB`.
     pub fn new(db: Client, names: TableNames) -> Self {
         Self { db, names }
-    }
-
-    /// The names of the tables.
-    pub fn names(&self) -> &TableNames {
-        &self.names
     }
 
     /// What happened to the messages of a subject (`order:1001`), or to the one of a key
@@ -85,15 +80,14 @@ impl ClientTables {
         deliveries.sort_unstable();
         deliveries.dedup();
         let (mut arrivals, mut problems) = (Vec::new(), Vec::new());
-        for delivery in &deliveries {
-            if arrivals.len() + problems.len() == MAX_DELIVERIES {
-                problems.push(format!("of {} deliveries, {MAX_DELIVERIES} were read; ask for a key", deliveries.len()));
-                break;
-            }
+        for delivery in deliveries.iter().take(MAX_DELIVERIES) {
             match self.read_arrival(&subject, delivery).await {
                 Ok(arrival) => arrivals.extend(arrival),
                 Err(error) => problems.push(format!("delivery {delivery}: {}", error_chain(&error))),
             }
+        }
+        if deliveries.len() > MAX_DELIVERIES {
+            problems.push(format!("of {} deliveries, {MAX_DELIVERIES} were read; ask for a key", deliveries.len()));
         }
         let mut report = SubjectReport::new(&subject, &rows, &arrivals);
         report.unreadable.extend(problems);

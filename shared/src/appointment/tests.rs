@@ -338,7 +338,7 @@ fn the_trail_says_when_it_was_booked_moved_and_cancelled() {
     let booked = |start, as_of, phones: &[&str]| build_report(AppointmentStatus::Booked, Some(start), as_of, phones);
     let reports = [
         booked(48, 1, &[NOA]),
-        // A repeat is no step.
+        // A repeat adds no step.
         booked(48, 2, &[NOA]),
         booked(72, 3, &[NOA]),
         booked(72, 4, &[NOA, ADI]),

@@ -387,7 +387,7 @@ mod tests {
     use super::*;
     use crate::{
         contact::Phone,
-        ledger::{ClaimOwner, HoldReason, Reason, RowChange, StepCode, apply_change, waiting_row},
+        ledger::{ClaimOwner, Reason, RowChange, StepCode, apply_change, waiting_row},
     };
 
     fn row_to(number: Option<&str>, state: MessageState) -> LedgerRow {
@@ -421,8 +421,8 @@ mod tests {
         let mut row = LedgerRow { due_at: Some(at(due_at)), useful_until: at("23:00"), ..waiting_row() };
         let held = |until: Timestamp, reason| RowChange::Hold { owner: owner(), until, reason };
         for (now, hold) in [
-            (due_at, held(at("21:05"), HoldReason::Obstacle(Reason::new(StepCode::LineDown, "line down")))),
-            ("21:05", held(at("23:59"), HoldReason::QuietHours)),
+            (due_at, held(at("21:05"), Reason::new(StepCode::LineDown, "line down"))),
+            ("21:05", held(at("23:59"), Reason::quiet_hours())),
         ] {
             let claim = RowChange::Claim { owner: owner(), lease_until: at(now) };
             row = apply_change(&row, &claim, at(now)).unwrap();

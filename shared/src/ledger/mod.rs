@@ -44,6 +44,6 @@ pub(crate) use row::waiting_row;
 pub use row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState};
 pub use subject_rows::{SubjectRows, read_subject};
 pub use table::{Ledger, LedgerError, OpenOutcome, QueueKind, SaveOutcome};
-pub use trail::{HoldReason, Reason, StepCode};
+pub use trail::{Reason, StepCode};
 pub use transition::{RowChange, TransitionRefused, apply_change};
 pub use verdict::{MessageVerdict, decide_message};

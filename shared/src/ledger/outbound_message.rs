@@ -6,7 +6,7 @@ use super::{
     delivery_status::DeliveryStatus,
     idempotency_key::IdempotencyKey,
     row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
-    trail::{QUIET_HOURS_REASON, StepCode},
+    trail::{Reason, StepCode},
 };
 use crate::{
     attributes::UnknownAttributes, client_config::Precedence, contact::Phone, provider::Payload, trail::Trail,
@@ -92,7 +92,7 @@ impl OutboundMessage {
             }
             (Content::Send(_), Some(at)) => {
                 let due = at.min(self.useful_until);
-                (MessageState::Held, Some(due), StepCode::QuietHours, Some(QUIET_HOURS_REASON.to_owned()))
+                (MessageState::Held, Some(due), StepCode::QuietHours, Some(Reason::quiet_hours().text))
             }
             (Content::Send(_), None) => (MessageState::Claimed, None, StepCode::Created, None),
         }

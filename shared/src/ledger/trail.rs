@@ -8,9 +8,6 @@ use crate::{
     trail::{Trail, TrailStep},
 };
 
-/// Recorded reason of a message that waits for the end of the quiet hours.
-pub(super) const QUIET_HOURS_REASON: &str = "quiet hours";
-
 /// Why a message came into a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StepCode {
@@ -229,27 +226,10 @@ impl Reason {
     pub fn new(code: StepCode, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
     }
-}
 
-/// Why a message is held.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum HoldReason {
-    /// The client's quiet hours. The message should not go yet.
-    QuietHours,
-    /// The line wrote to as many new people as a day allows. The message should not go yet, and the
-    /// line itself is the problem that operators see.
-    FirstContacts(String),
-    /// Something else. The message should have gone, and waits.
-    Obstacle(Reason),
-}
-
-impl HoldReason {
-    pub(super) fn into_reason(self) -> Reason {
-        match self {
-            Self::QuietHours => Reason::new(StepCode::QuietHours, QUIET_HOURS_REASON),
-            Self::FirstContacts(text) => Reason::new(StepCode::FirstContacts, text),
-            Self::Obstacle(reason) => reason,
-        }
+    /// The reason of a message that waits for the end of the quiet hours.
+    pub fn quiet_hours() -> Self {
+        Self::new(StepCode::QuietHours, "quiet hours")
     }
 }
 

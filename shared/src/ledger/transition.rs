@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     delivery_status::DeliveryStatus,
     row::{ClaimOwner, LedgerRow, MessageState},
-    trail::{HoldReason, Reason, StepCode},
+    trail::{Reason, StepCode},
 };
 use crate::provider::PROVIDER;
 
@@ -45,8 +45,9 @@ pub enum RowChange {
         owner: ClaimOwner,
         /// When it becomes due again.
         until: Timestamp,
-        /// Why.
-        reason: HoldReason,
+        /// Why. In the quiet hours, and above the first contacts of a day, the message should not
+        /// go yet. For any other reason it should have gone, and waits.
+        reason: Reason,
     },
     /// The owner's submit was accepted.
     Accept {
@@ -256,22 +257,21 @@ fn settle_because(next: LedgerRow, state: MessageState, reason: &Reason) -> Ledg
 
 /// Holds a row. Only an obstacle makes it wait: in quiet hours it should not go yet. A row that
 /// expires in them keeps since when it waited before.
-fn hold_row(row: &LedgerRow, mut next: LedgerRow, until: Timestamp, reason: &HoldReason, now: Timestamp) -> LedgerRow {
+fn hold_row(row: &LedgerRow, mut next: LedgerRow, until: Timestamp, reason: &Reason, now: Timestamp) -> LedgerRow {
     release_claim(&mut next);
     next.state = if row.may_have_arrived() { MessageState::Unknown } else { MessageState::Held };
     let mut due_at = until.min(row.useful_until);
-    match reason {
-        HoldReason::Obstacle(_) => {
+    match reason.code {
+        StepCode::QuietHours if until > row.useful_until => next.waiting_since = row.waiting_since,
+        StepCode::QuietHours | StepCode::FirstContacts => {}
+        _ => {
             due_at = due_at.min(now + MAX_OBSTACLE_HOLD);
             next.waiting_since = row.waiting_since.or(Some(now));
         }
-        HoldReason::QuietHours if until > row.useful_until => next.waiting_since = row.waiting_since,
-        HoldReason::QuietHours | HoldReason::FirstContacts(_) => {}
     }
     next.due_at = Some(due_at.max(now));
-    let Reason { code, text } = reason.clone().into_reason();
-    next.add_step(code, Some(&text));
-    next.reason = Some(text);
+    next.add_step(reason.code, Some(&reason.text));
+    next.reason = Some(reason.text.clone());
     next
 }
 
@@ -288,7 +288,7 @@ fn expire_row(
         _ => {}
     }
     if row.may_have_arrived() {
-        let text = "the message is no longer useful, and it is unknown whether it arrived";
+        let text = "the message is useless now, and it is unknown whether it arrived";
         return Ok(ask_human(next, StepCode::OutcomeStayedUnknown, text));
     }
     let reason = match &row.reason {
@@ -397,24 +397,27 @@ pub(super) mod tests {
         (0..3u8).prop_map(|number| ClaimOwner(format!("owner {number}")))
     }
 
-    fn any_hold_reason() -> impl Strategy<Value = HoldReason> {
+    fn any_hold_reason() -> impl Strategy<Value = Reason> {
         prop_oneof![
-            1 => Just(HoldReason::QuietHours),
-            1 => Just(HoldReason::FirstContacts("too many".into())),
-            2 => "[a-z ]{0,8}".prop_map(|text| HoldReason::Obstacle(Reason::new(StepCode::LineDown, text))),
+            1 => Just(Reason::quiet_hours()),
+            1 => Just(Reason::new(StepCode::FirstContacts, "too many")),
+            2 => "[a-z ]{0,8}".prop_map(|text| Reason::new(StepCode::LineDown, text)),
         ]
     }
 
     /// Whether a change lets a row wait for a time that is not over yet.
     fn is_planned_wait(change: &RowChange) -> bool {
-        matches!(change, RowChange::Hold { reason: HoldReason::QuietHours | HoldReason::FirstContacts(_), .. })
+        let planned = [StepCode::QuietHours, StepCode::FirstContacts];
+        matches!(change, RowChange::Hold { reason, .. } if planned.contains(&reason.code))
     }
 
     /// Whether a row became or becomes useless while it waits. It keeps since when it waits.
     fn is_useless(row: &LedgerRow, change: &RowChange) -> bool {
         match change {
             RowChange::Expire { .. } => row.state == MessageState::Expired,
-            RowChange::Hold { until, reason: HoldReason::QuietHours, .. } => *until > row.useful_until,
+            RowChange::Hold { until, reason: Reason { code: StepCode::QuietHours, .. }, .. } => {
+                *until > row.useful_until
+            }
             _ => false,
         }
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     row::{ClaimOwner, LedgerRow, MessageState},
-    trail::{HoldReason, Reason, StepCode},
+    trail::{Reason, StepCode},
     transition::RowChange,
 };
 use crate::{client_config::Milestone, provider::PROVIDER};
@@ -62,8 +62,7 @@ impl MessageVerdict {
             Self::Expired => RowChange::Expire { owner: Some(owner) },
             Self::Wait { until, stage } => {
                 let text = format!("`{stage}` is in flight and comes first");
-                let reason = HoldReason::Obstacle(Reason::new(StepCode::InFlight, text));
-                RowChange::Hold { owner, until, reason }
+                RowChange::Hold { owner, until, reason: Reason::new(StepCode::InFlight, text) }
             }
         })
     }

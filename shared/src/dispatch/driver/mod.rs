@@ -21,7 +21,7 @@ use crate::{
     client_config::ClientConfig,
     greeting::GreetingHistory,
     ledger::{
-        ClaimOutcome, ClaimOwner, HoldReason, LedgerRow, MessageState, OpenOutcome, OutboundMessage, Reason, RowChange,
+        ClaimOutcome, ClaimOwner, LedgerRow, MessageState, OpenOutcome, OutboundMessage, Reason, RowChange,
         SaveOutcome, StepCode, TransitionRefused, apply_change, decide_message,
     },
     line::SlotReservation,
@@ -96,7 +96,7 @@ impl MessageDriver<'_> {
             DispatchEvent::LineOpened(row, LineOpening::Open(access)) => NextStep::Submit(row, access),
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(_)) if row.is_reminder() => postpone_reminder(row),
             DispatchEvent::LineOpened(row, LineOpening::Held(LineUnavailable { until, reason })) => {
-                let change = self.hold_until(until, HoldReason::FirstContacts(reason.text));
+                let change = self.hold_until(until, reason);
                 if row.is_reminder() { self.claim(row, WritePurpose::Record(change)) } else { self.settle(row, change) }
             }
             DispatchEvent::LineOpened(row, LineOpening::Unavailable(unavailable))
@@ -335,11 +335,11 @@ impl MessageDriver<'_> {
     }
 
     fn hold_for_line<L>(&self, row: LedgerRow, unavailable: LineUnavailable, line: LineCondition) -> NextStep<L> {
-        let change = self.hold_until(unavailable.until, HoldReason::Obstacle(unavailable.reason));
+        let change = self.hold_until(unavailable.until, unavailable.reason);
         self.settle_again(row, change, line, MAX_SETTLE_RETRIES)
     }
 
-    fn hold_until(&self, until: Timestamp, reason: HoldReason) -> RowChange {
+    fn hold_until(&self, until: Timestamp, reason: Reason) -> RowChange {
         RowChange::Hold { owner: self.owner.clone(), until, reason }
     }
 
@@ -386,7 +386,7 @@ impl MessageDriver<'_> {
 
     fn hold_in_quiet_hours(&self, row: &LedgerRow) -> Option<RowChange> {
         let until = self.find_quiet_hours_end(row.ignores_quiet_hours, row.zone.as_deref())?;
-        Some(self.hold_until(until, HoldReason::QuietHours))
+        Some(self.hold_until(until, Reason::quiet_hours()))
     }
 
     /// The end of the quiet hours that hold a message now.
