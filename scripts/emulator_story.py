@@ -79,12 +79,17 @@ class Cloud:
 
 
 def make_secrets(cloud):
-    """Stores the demo client's public test secrets under the functions' names. Returns them by name."""
+    """Stores the demo client's public test secrets, one JSON object for each role. Returns them by name."""
     values = json.loads((ROOT / "clients" / CLIENT / "secrets.json").read_text())
-    manager = cloud.client("secretsmanager")
     current = {name: value if isinstance(value, str) else value["current"] for name, value in values.items()}
+    roles = {}
     for name, value in current.items():
-        manager.create_secret(Name=name, SecretString=value)
+        _, _, kind, rest = name.split("/", 3)
+        role, member = ("apis", f"{kind}/{rest}") if kind in ("stores", "calendars", "forms") else (kind, rest)
+        roles.setdefault(role, {})[member] = value
+    manager = cloud.client("secretsmanager")
+    for role, members in roles.items():
+        manager.create_secret(Name=f"tellonce/{CLIENT}/{role}", SecretString=json.dumps(members))
     return current
 
 

@@ -15,9 +15,9 @@ fn the_demo_client_has_no_errors() {
 }
 
 #[test]
-fn secrets_by_role_are_listed_with_their_members() {
+fn separate_secrets_are_listed_one_by_one() {
     let text = std::fs::read_to_string(repository_root().join("clients/demo/client.toml")).unwrap();
-    let folder = copy_demo_client(&[("client.toml", &format!("secrets = \"by-role\"\n{text}"))]);
+    let folder = copy_demo_client(&[("client.toml", &format!("secrets = \"separate\"\n{text}"))]);
     let run = run_tellonce(&["check", folder.path().to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.stdout);
     let (_, listed) = run.stdout.split_once("\nSecrets of").unwrap();

@@ -230,8 +230,7 @@ fn the_secrets_may_be_those_of_the_roles() {
     let lines = serde_json::json!({ "main": TOKEN }).to_string();
     let secrets =
         serde_json::json!({ "tellonce/demo/lines": lines, "tellonce/demo/webhooks": { "main/line": SECRET } });
-    let client = format!("secrets = \"by-role\"\n{CLIENT}");
-    let folder = copy_demo_client(&[("client.toml", &client), ("secrets.json", "{}")]);
+    let folder = copy_demo_client(&[("client.toml", CLIENT), ("secrets.json", "{}")]);
     let arguments = build_arguments(&folder, "http://127.0.0.1:9", &["--secrets", "-", "--yes"]);
     let output = run_tellonce_with_input(&arguments, &secrets.to_string());
     let shown = format_output(&output, &folder, "http://127.0.0.1:9");

@@ -157,7 +157,7 @@ async fn a_booking_costs_the_receiver_one_write() {
     let reads =
         used.keys().any(|(operation, table)| *table == world.table_name("BookingInbox") && operation.contains("Get"));
     assert!(!reads, "no read: {used:?}");
-    let secret_requests = world.stack.secrets().request_count("tellonce/story/webhooks/crm");
+    let secret_requests = world.stack.secrets().request_count("tellonce/story/webhooks");
     assert_eq!(secret_requests, 0, "a secret is read once");
 
     counters.reset();

@@ -15,7 +15,7 @@ const WEBHOOKS: &str = "tellonce/story/webhooks";
 const FOUR_FORMS: [&str; 4] = ["spring", "summer", "autumn", "winter"];
 
 /// A client with 24 senders.
-async fn large_world(secrets_by_role: bool) -> World {
+async fn large_world(separate_secrets: bool) -> World {
     let form = |name: &str| {
         format!(
             "[forms.{name}]\nkind = \"web\"\nverify = {{ scheme = \"secret-path\" }}\nline = \"main\"\nid_scope = \"{name}\"\n\
@@ -28,7 +28,7 @@ async fn large_world(secrets_by_role: bool) -> World {
             .map(|name| (format!("webhooks/{name}").leak() as &str, format!("{name}-0123456789-0123456789-0123")))
             .to_vec(),
         line_events: true,
-        secrets_by_role,
+        separate_secrets,
         ..WorldSetup::default()
     };
     World::start_with(setup).await
@@ -36,16 +36,16 @@ async fn large_world(secrets_by_role: bool) -> World {
 
 #[tokio::test]
 async fn a_cold_start_of_a_client_with_24_senders_reads_one_secret() {
-    for secrets_by_role in [false, true] {
-        let world = large_world(secrets_by_role).await;
+    for separate in [false, true] {
+        let world = large_world(separate).await;
         let secrets = world.stack.secrets();
         // Another sender's path starts the function and needs no secret.
         assert_eq!(world.post(world.erp_post("m-0", "ready", "1", PHONE).with_header("content-type", None)).await, 415);
         let in_init = secrets.total_request_count();
-        assert_eq!(in_init, u64::from(secrets_by_role), "by role: {secrets_by_role}");
+        assert_eq!(in_init, u64::from(!separate), "separate: {separate}");
         world.stack.dynamo().counters().reset();
         assert_eq!(world.post(world.erp_post("m-1", "ready", "1", PHONE)).await, 200);
-        assert_eq!(secrets.total_request_count(), 1, "by role: {secrets_by_role}");
+        assert_eq!(secrets.total_request_count(), 1, "separate: {separate}");
         let inbox = world.stack.dynamo().counters().operation_usage("PutItem", &world.table_name("StoreInbox"));
         assert_eq!((inbox.requests, inbox.units), (1, 1.0), "a new delivery is one write");
         // The next sender's secret is another one, or another member.
@@ -53,14 +53,14 @@ async fn a_cold_start_of_a_client_with_24_senders_reads_one_secret() {
         assert_eq!(world.post(lead).await, 200);
         world.settle().await;
         let webhooks = [format!("{WEBHOOKS}/erp"), format!("{WEBHOOKS}/typeform"), WEBHOOKS.to_owned()];
-        let expected = if secrets_by_role { [0, 0, 1] } else { [1, 1, 0] };
+        let expected = if separate { [1, 1, 0] } else { [0, 0, 1] };
         assert_eq!(webhooks.map(|name| secrets.request_count(&name)), expected);
     }
 }
 
 #[tokio::test]
 async fn every_kind_of_value_is_found_in_the_secret_of_its_role() {
-    let world = World::start_with(WorldSetup { secrets_by_role: true, ..WorldSetup::default() }).await;
+    let world = World::start().await;
     // A webhook secret and a line token.
     world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
     assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready."]);
@@ -80,7 +80,7 @@ async fn every_kind_of_value_is_found_in_the_secret_of_its_role() {
 
 #[tokio::test]
 async fn a_change_of_one_member_leaves_its_old_value_valid_until_the_next_change_of_its_secret() {
-    let world = World::start_with(WorldSetup { secrets_by_role: true, ..WorldSetup::default() }).await;
+    let world = World::start().await;
     let signed_with = |secret: &str, id: &str| world.erp_post_with_secret(secret, id, "ready", id, PHONE);
     let zap = |id: &str| {
         let body = json!({"event": "ready", "order": {"id": id}, "event_id": id, "phone": PHONE});
@@ -110,7 +110,7 @@ async fn a_change_of_one_member_leaves_its_old_value_valid_until_the_next_change
 
 #[tokio::test]
 async fn a_secret_of_a_role_that_does_not_parse_is_named_and_never_shown() {
-    let world = World::start_with(WorldSetup { secrets_by_role: true, ..WorldSetup::default() }).await;
+    let world = World::start().await;
     let secrets = world.stack.secrets();
     let before: Vec<(&str, String)> =
         [("erp", ERP_SECRET), ("zap", ZAP_HEADER_SECRET)].map(|(name, value)| (name, value.to_owned())).to_vec();

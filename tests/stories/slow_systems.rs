@@ -64,13 +64,14 @@ async fn an_inbox_that_hangs_is_a_503_in_time_and_the_process_lives_on() {
 
 #[tokio::test]
 async fn a_secrets_manager_that_hangs_is_a_503_in_time_also_at_a_cold_start() {
-    for secrets_by_role in [false, true] {
-        let world = World::start_with(WorldSetup { secrets_by_role, ..patient_setup() }).await;
+    for separate_secrets in [false, true] {
+        let world = World::start_with(WorldSetup { separate_secrets, ..patient_setup() }).await;
         world.stack.secrets().delay(HANG);
         let post = world.erp_post("m-1", "ready", "1", PHONE);
         // The start of the process is not part of the invocation.
         assert_eq!(world.post(world.erp_post("m-0", "ready", "1", PHONE).with_header("content-type", None)).await, 415);
-        assert_asked_to_retry(&world, post.clone(), &format!("a cold start, by role: {secrets_by_role}")).await;
+        assert_asked_to_retry(&world, post.clone(), &format!("a cold start, separate secrets: {separate_secrets}"))
+            .await;
         world.stack.secrets().delay(Duration::ZERO);
         world.deliver(post).await;
         assert_eq!(world.texts_on_phone(PHONE).len(), 1);

@@ -297,8 +297,8 @@ pub(crate) struct WorldSetup {
     pub(crate) line_events: bool,
     /// Added to the secrets, by their names after `tellonce/story/`.
     pub(crate) extra_secrets: Vec<(&'static str, String)>,
-    /// Whether the values are stored by role.
-    pub(crate) secrets_by_role: bool,
+    /// Whether each value has a secret of its own.
+    pub(crate) separate_secrets: bool,
     /// Whether a batch of a stream is retried without a pause.
     pub(crate) retries_at_once: bool,
     /// Real time that a function gets beyond its timeout.
@@ -316,8 +316,8 @@ impl World {
         let quiet_hours =
             setup.quiet_hours.map(|(from, to)| format!("quiet_hours = {{ from = \"{from}\", to = \"{to}\" }}"));
         let config = format!(
-            "secrets = \"{}\"\n{}\n{}\n{}",
-            if setup.secrets_by_role { "by-role" } else { "separate" },
+            "{}\n{}\n{}\n{}",
+            if setup.separate_secrets { "secrets = \"separate\"" } else { "" },
             quiet_hours.unwrap_or_default(),
             append_forms(&append_calendars(CLIENT_TOML)),
             setup.extra_toml

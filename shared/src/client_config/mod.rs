@@ -86,8 +86,8 @@ pub struct ClientConfig {
     /// How long deliveries and ledger rows are kept.
     #[serde(default)]
     pub retention: Retention,
-    /// How values are stored in Secrets Manager: `separate`, one secret each, or `by-role`, five
-    /// JSON secrets at most. Default: `separate`.
+    /// How values are stored in Secrets Manager: `by-role`, five JSON secrets at most, or
+    /// `separate`, one secret each. Default: `by-role`.
     #[serde(default)]
     pub secrets: SecretLayout,
     /// The WhatsApp lines of the client, by a name of your choice. At least one. A name has at most

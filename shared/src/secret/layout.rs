@@ -10,12 +10,12 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretLayout {
-    /// One secret for each value.
-    #[default]
-    Separate,
     /// One JSON object for each role: `webhooks`, `lines`, `apis`, `crms`, `targets`. Its members
     /// are texts.
+    #[default]
     ByRole,
+    /// One secret for each value.
+    Separate,
 }
 
 /// The values that the role `apis` holds: of systems that lookups and feeds call. The kind stays
