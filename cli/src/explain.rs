@@ -1,18 +1,16 @@
 //! `tellonce explain`: what happened to the messages of an order, an appointment or a lead.
 
-use std::{
-    fmt::{self, Write as _},
-    path::PathBuf,
-};
+use std::fmt::{self, Write as _};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use tellonce_core::client_config::ClientConfig;
-use tellonce_ops::{
-    AppointmentReport, LocalStackFile, MessageReport, OpsError, ReportStep, SubjectReport, connect_account,
-};
+use tellonce_ops::{AppointmentReport, MessageReport, ReportStep, SubjectReport};
 
-use crate::{command_output::CommandOutput, preview::load_config};
+use crate::{
+    command_output::CommandOutput,
+    stack_arguments::{ConnectedStack, StackArguments},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct ExplainArguments {
@@ -20,20 +18,8 @@ pub(crate) struct ExplainArguments {
     /// order:1001:ready.
     #[arg(value_name = "NAME")]
     name: String,
-    /// The folder of a deployed client, e.g. clients/acme. Without it, the stack that runs on this
-    /// machine is asked.
-    #[arg(long, value_name = "DIR")]
-    client: Option<PathBuf>,
-    /// The profile of the client's account. Without it, credentials are found as the AWS command
-    /// line finds them.
-    #[arg(long, requires = "client")]
-    profile: Option<String>,
-    /// The region of the client's stack. Without it, the profile's region.
-    #[arg(long, requires = "client")]
-    region: Option<String>,
-    /// The state folder of the stack that runs on this machine.
-    #[arg(long, value_name = "DIR", default_value = ".local", conflicts_with = "client")]
-    state: PathBuf,
+    #[command(flatten)]
+    stack: StackArguments,
     /// Print JSON, with times in UTC.
     #[arg(long)]
     json: bool,
@@ -47,20 +33,8 @@ pub(crate) fn explain(arguments: &ExplainArguments) -> anyhow::Result<CommandOut
 }
 
 async fn ask(arguments: &ExplainArguments) -> anyhow::Result<(SubjectReport, ClientConfig)> {
-    if let Some(folder) = &arguments.client {
-        let config = load_config(folder)?;
-        let (profile, region) = (arguments.profile.as_deref(), arguments.region.as_deref());
-        let tables = connect_account(&config.client, profile, region).await?;
-        return Ok((tables.explain(&arguments.name).await?, config));
-    }
-    let stack = LocalStackFile::read(&arguments.state)?;
-    let report = stack.connect()?.explain(&arguments.name).await;
-    // A stack that was killed leaves its file.
-    let report = report.map_err(|error| match error {
-        OpsError::NotFound(_) => anyhow::Error::from(error),
-        _ => anyhow::Error::from(error).context("the stack on this machine did not answer; start it again"),
-    })?;
-    Ok((report, load_config(&stack.client)?))
+    let ConnectedStack { stack, config } = arguments.stack.connect().await?;
+    Ok((stack.find_tables().await?.explain(&arguments.name).await?, config))
 }
 
 fn render(report: &SubjectReport, config: &ClientConfig) -> anyhow::Result<String> {

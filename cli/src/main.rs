@@ -14,6 +14,7 @@ mod forms;
 mod preview;
 mod schema;
 mod secrets;
+mod stack_arguments;
 mod webhook;
 
 use std::{path::PathBuf, process::ExitCode};

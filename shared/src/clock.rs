@@ -28,6 +28,11 @@ impl Clock {
         Self { offset_file: crate::bootstrap::read_variable("TELLONCE_CLOCK").map(PathBuf::from) }
     }
 
+    /// The system clock, moved by this file.
+    pub fn moved_by(offset_file: PathBuf) -> Self {
+        Self { offset_file: Some(offset_file) }
+    }
+
     /// The time now, to the millisecond, as the tables hold it.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn now(&self) -> Timestamp {

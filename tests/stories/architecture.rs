@@ -210,7 +210,7 @@ fn every_stream_that_retries_has_the_same_queue_for_what_it_gives_up() {
     let template = SamTemplate::read(&workspace_root().join("template.yaml"), &BTreeMap::new()).unwrap();
     let streams = template.functions.iter().flat_map(|function| &function.streams);
     let queues: Vec<_> = streams.filter(|stream| stream.max_retries != Some(0)).map(|s| s.on_failure.clone()).collect();
-    assert_eq!(queues, vec![Some("Failures".to_owned()); 4]);
+    assert_eq!(queues, vec![Some("tellonce-demo-failures".to_owned()); 4]);
 }
 
 #[test]

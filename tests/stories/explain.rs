@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use serde_json::json;
 use tellonce_fakes::provider::{HealthPreset, SendFault};
-use tellonce_ops::{LocalStackFile, MessageReport, OpsError, Standing, SubjectReport};
+use tellonce_ops::{ClientStack, MessageReport, OpsError, Standing, SubjectReport};
 
 use crate::{
     leads::start_world,
@@ -15,13 +15,8 @@ use crate::{
 const PHONE: &str = "+972545550199";
 
 async fn explain(world: &World, name: &str) -> Result<SubjectReport, OpsError> {
-    let [.., dynamodb, _] = world.stack.server_urls();
-    let file = LocalStackFile {
-        client: "clients/demo".into(),
-        dynamodb: dynamodb.to_owned(),
-        tables: world.stack.table_names().unwrap(),
-    };
-    file.connect().unwrap().explain(name).await
+    let stack = ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), "dana").unwrap();
+    stack.find_tables().await.unwrap().explain(name).await
 }
 
 fn find_message<'a>(report: &'a SubjectReport, key: &str) -> &'a MessageReport {

@@ -19,16 +19,18 @@ async fn status_and_text(request: RequestBuilder) -> (u16, String) {
 async fn a_web_page_that_rebinds_its_name_reads_neither_token_nor_table() {
     let world = World::start().await;
     let http = bootstrap::build_http_client().unwrap();
-    let [gateway, provider, dynamo, secrets] = world.stack.server_urls();
+    let [gateway, provider, dynamo, secrets, operators] = world.stack.server_urls();
     let token = || {
         let request = http.post(secrets).header("x-amz-target", "secretsmanager.GetSecretValue");
-        request.body(json!({ "SecretId": "tellonce/story/lines/main" }).to_string())
+        request.body(json!({ "SecretId": "tellonce/story/lines" }).to_string())
     };
     let scan = || {
         let request = http.post(dynamo).header("x-amz-target", "DynamoDB_20120810.Scan");
         request.body(json!({ "TableName": world.table_name("Ledger") }).to_string())
     };
     let read = |base: &str, path: &str| http.get(format!("{base}{path}"));
+    let settings = "/2015-03-31/functions/tellonce-story-order-notifier/configuration";
+    assert_eq!(status_and_text(read(operators, settings)).await.0, 200);
     assert!(status_and_text(token()).await.1.contains(LINE_TOKEN));
     assert_eq!(status_and_text(scan()).await.0, 200);
     for request in [
@@ -39,6 +41,7 @@ async fn a_web_page_that_rebinds_its_name_reads_neither_token_nor_table() {
         read(gateway, "/secret/diary.ics"),
         read(gateway, "/absent"),
         read(provider, "/_fake/state"),
+        read(operators, settings),
     ] {
         let (status, text) = status_and_text(request.header("host", "rebound.example:8787")).await;
         assert_eq!(status, 421, "{text}");

@@ -31,6 +31,7 @@ mod local_access;
 mod lookups;
 mod modules;
 mod official_libraries;
+mod operator;
 mod order_updates;
 mod outages;
 mod pages;

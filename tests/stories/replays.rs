@@ -54,7 +54,7 @@ async fn dead_letters_of_every_inbox_are_replayed_by_their_time() {
     expected.sort_unstable();
     assert_eq!(given_up, expected);
     for batch in &failures {
-        assert_eq!(batch.queue.as_deref(), Some("Failures"));
+        assert_eq!(batch.queue.as_deref(), Some("tellonce-story-failures"));
     }
     world.settle().await;
     assert_eq!(world.messages().len(), 1);

@@ -1,7 +1,6 @@
 //! The tables of one client, and what is asked of them.
 
 use aws_sdk_dynamodb::{Client, error::SdkError, operation::get_item::GetItemError};
-use serde::{Deserialize, Serialize};
 use tellonce_core::{
     attributes::{ItemReader, text_value},
     fault::error_chain,
@@ -17,26 +16,29 @@ const MAX_DELIVERIES: usize = 5;
 const SUBJECT_KINDS: [&str; 4] = ["order", "appointment", "lead", "webhook-reply"];
 
 /// The names of a client's tables.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableNames {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableNames {
     /// Messages, appointments, lines.
-    pub ledger: String,
+    pub(crate) ledger: String,
     /// Deliveries of stores.
-    pub store_inbox: String,
+    pub(crate) store_inbox: String,
     /// Deliveries of calendars.
-    pub booking_inbox: String,
+    pub(crate) booking_inbox: String,
     /// Submissions of forms.
-    pub lead_inbox: String,
+    pub(crate) lead_inbox: String,
+    /// Events of lines.
+    pub(crate) line_inbox: String,
 }
 
 impl TableNames {
     /// The names in the variables of a function's environment; `None` if one is missing.
-    pub fn from_variables(read: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub(crate) fn from_variables(read: impl Fn(&str) -> Option<String>) -> Option<Self> {
         Some(Self {
             ledger: read("LEDGER_TABLE")?,
             store_inbox: read("STORE_INBOX_TABLE")?,
             booking_inbox: read("BOOKING_INBOX_TABLE")?,
             lead_inbox: read("LEAD_INBOX_TABLE")?,
+            line_inbox: read("LINE_INBOX_TABLE")?,
         })
     }
 }
@@ -67,8 +69,7 @@ pub struct ClientTables {
 }
 
 impl ClientTables {
-    /// The tables behind a client of `DynamoDB`.
-    pub fn new(db: Client, names: TableNames) -> Self {
+    pub(crate) fn new(db: Client, names: TableNames) -> Self {
         Self { db, names }
     }
 

@@ -3,9 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tellonce_core::bootstrap::{AwsClients, StartError, build_http_client};
-
-use crate::client_tables::{ClientTables, TableNames};
 
 /// The file in the state folder, while the stack runs.
 const FILE_NAME: &str = "stack.json";
@@ -34,9 +31,6 @@ pub enum LocalStackError {
         #[source]
         source: serde_json::Error,
     },
-    /// The HTTP client or the client of the tables could not be made.
-    #[error("the client of the tables could not be made")]
-    Client(#[from] StartError),
 }
 
 /// A stack that runs on this machine.
@@ -44,10 +38,28 @@ pub enum LocalStackError {
 pub struct LocalStackFile {
     /// The client's folder.
     pub client: PathBuf,
-    /// The address of the tables.
-    pub dynamodb: String,
-    /// The names of the tables.
-    pub tables: TableNames,
+    /// The file with the time that the stack's clock is ahead of the system's.
+    pub clock: PathBuf,
+    /// Where the stack answers in place of AWS.
+    pub endpoints: LocalEndpoints,
+}
+
+/// The addresses of the AWS services of a stack on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalEndpoints {
+    pub(crate) dynamodb: String,
+    pub(crate) secrets_manager: String,
+    pub(crate) lambda: String,
+    pub(crate) sqs: String,
+    pub(crate) sts: String,
+}
+
+impl LocalEndpoints {
+    /// The tables, the secrets, and one server for functions, queue and identity.
+    pub fn new(dynamodb: String, secrets_manager: String, others: &str) -> Self {
+        let others = || others.to_owned();
+        Self { dynamodb, secrets_manager, lambda: others(), sqs: others(), sts: others() }
+    }
 }
 
 impl LocalStackFile {
@@ -79,16 +91,5 @@ impl LocalStackFile {
             Err(source) => return Err(LocalStackError::File { path, source }),
         };
         serde_json::from_slice(&text).map_err(|source| LocalStackError::OtherVersion { path, source })
-    }
-
-    /// The tables of the stack. It accepts any credentials that are not of a function.
-    pub fn connect(&self) -> Result<ClientTables, LocalStackError> {
-        let aws = AwsClients::from_variables(&build_http_client()?, |name| match name {
-            "AWS_REGION" => Some("eu-central-1".to_owned()),
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("operator".to_owned()),
-            "AWS_ENDPOINT_URL_DYNAMODB" => Some(self.dynamodb.clone()),
-            _ => None,
-        })?;
-        Ok(ClientTables::new(aws.dynamodb(), self.tables.clone()))
     }
 }

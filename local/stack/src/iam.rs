@@ -1,9 +1,10 @@
 //! IAM on this machine: a function may call DynamoDB and Secrets Manager only as its role in the
-//! template allows.
+//! template allows. So may a person who takes another role of the template, and calls Lambda or
+//! SQS.
 //!
-//! The access key id of a function is a prefix and the function's name, so a signed request names
-//! its caller. Signatures are not verified. A caller that is not a function of the template (a
-//! test, the console) may do anything, and so may a function without a role.
+//! The access key id of a caller is a prefix and the function's name, or the logical id of a role.
+//! So a signed request names its caller. Signatures are not verified. A caller with another key (a
+//! test, the console, an operator) may do anything, and so may a function without a role.
 //!
 //! Actions of transactions: IAM checks each part as an action of its own. Source: Amazon DynamoDB
 //! Developer Guide, "Using IAM with DynamoDB transactions". Not imitated: calls of e-mail and SNS,
@@ -22,10 +23,11 @@ use crate::{
     template::{RoleStatement, SamTemplate},
 };
 
-/// The begin of a function's access key id. Its name follows.
+/// The begin of the access key id of a function or a role. Its name follows.
 pub(crate) const ACCESS_KEY_PREFIX: &str = "local-";
 
-/// The roles of the functions, by function name, and the calls that they did not allow.
+/// The roles, by the name of their function or by their logical id, and the calls that they did not
+/// allow.
 #[derive(Debug, Default)]
 pub struct FunctionRoles {
     statements: BTreeMap<String, Vec<RoleStatement>>,
@@ -46,13 +48,14 @@ pub(crate) struct RequestedAction {
 }
 
 impl FunctionRoles {
-    /// The roles of a template's functions.
+    /// The roles of a template.
     pub(crate) fn from_template(template: &SamTemplate) -> Self {
         let of_function = |function: &crate::template::TemplateFunction| {
             let role = template.roles.get(function.role.as_deref()?)?;
             Some((function.name.clone(), role.clone()))
         };
-        Self { statements: template.functions.iter().filter_map(of_function).collect(), refused: Mutex::default() }
+        let by_function = template.functions.iter().filter_map(of_function);
+        Self { statements: by_function.chain(template.roles.clone()).collect(), refused: Mutex::default() }
     }
 
     /// The calls that were refused since the start, oldest first: `function: action on resource`.
@@ -62,7 +65,7 @@ impl FunctionRoles {
 
     /// The response to a request that the caller's role does not allow; `None` if it may go on.
     pub(crate) fn check_request(&self, headers: &HeaderMap, actions: &[RequestedAction]) -> Option<Value> {
-        let caller = find_caller(headers)?;
+        let caller = find_access_key(headers)?.strip_prefix(ACCESS_KEY_PREFIX)?;
         let statements = self.statements.get(caller)?;
         let allowed = |wanted: &RequestedAction| statements.iter().any(|statement| allows(statement, wanted));
         let refused = actions.iter().find(|wanted| !allowed(wanted))?;
@@ -74,10 +77,23 @@ impl FunctionRoles {
     }
 }
 
-/// The function that signed a request.
-fn find_caller(headers: &HeaderMap) -> Option<&str> {
+impl RequestedAction {
+    /// An action on a resource that has no conditions.
+    pub(crate) fn new(action: &str, resource: String) -> Self {
+        Self {
+            action: action.to_owned(),
+            resource,
+            leading_key: None,
+            attributes: BTreeSet::new(),
+            return_values: None,
+        }
+    }
+}
+
+/// The access key id that signed a request.
+pub(crate) fn find_access_key(headers: &HeaderMap) -> Option<&str> {
     let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    authorization.split_once("Credential=")?.1.split('/').next()?.strip_prefix(ACCESS_KEY_PREFIX)
+    authorization.split_once("Credential=")?.1.split('/').next()
 }
 
 fn allows(statement: &RoleStatement, wanted: &RequestedAction) -> bool {
@@ -142,13 +158,8 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
 /// The action that reads a secret. Its ARN ends in a hyphen and six random characters.
 pub(crate) fn secret_action(request: &Value) -> Vec<RequestedAction> {
     let name = request["SecretId"].as_str().unwrap_or_default();
-    vec![RequestedAction {
-        action: "secretsmanager:GetSecretValue".to_owned(),
-        resource: format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf"),
-        leading_key: None,
-        attributes: BTreeSet::new(),
-        return_values: None,
-    }]
+    let resource = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf");
+    vec![RequestedAction::new("secretsmanager:GetSecretValue", resource)]
 }
 
 /// The actions that an operation of DynamoDB needs. `hash_keys` holds the partition key's name of

@@ -2,9 +2,9 @@
 //!
 //! [`LocalStack::start`] reads the wiring from `template.yaml` and starts the function binaries,
 //! each in its own process behind a Lambda Runtime API endpoint. Around them it runs an embedded
-//! DynamoDB with streams, Secrets Manager over a local file, API Gateway routes, the schedules, and
-//! the fakes of `tellonce-fakes`. Everything listens on 127.0.0.1 only; it needs no account and no
-//! Docker.
+//! DynamoDB with streams, Secrets Manager over a local file, what operators call in AWS, API
+//! Gateway routes, the schedules, and the fakes of `tellonce-fakes`. Everything listens on
+//! 127.0.0.1 only; it needs no account and no Docker.
 //!
 //! Roles are enforced for tables and secrets (`iam`). Not imitated: other permissions, memory and
 //! CPU limits, concurrency limits.
@@ -17,6 +17,7 @@ pub mod functions;
 pub mod gateway;
 pub mod iam;
 pub mod metrics;
+mod operator_api;
 mod schedule;
 pub mod secrets;
 mod stack;

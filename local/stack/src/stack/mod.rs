@@ -26,7 +26,7 @@ use tellonce_fakes::{
     shopify,
     team::FakeTeam,
 };
-use tellonce_ops::{LocalStackFile, TableNames};
+use tellonce_ops::{LocalEndpoints, LocalStackFile};
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
@@ -36,6 +36,7 @@ use crate::{
     gateway::HttpGateway,
     iam::FunctionRoles,
     metrics::MetricLog,
+    operator_api::{self, LambdaApi},
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
     state::StateFolder,
@@ -48,13 +49,11 @@ pub use real_systems::RealSystem;
 
 use client::{StackClient, StackEndpoints, build_parameters};
 use parts::{
-    announce_stack, find_table_names, list_scheduled, open_readers, prepare_functions, read_client_folder,
-    serve_router, start_fake_provider, tables_with_read_streams,
+    list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router, start_fake_provider,
+    sweep_expired, tables_with_read_streams,
 };
 use stack_fakes::StackFakes;
 
-/// How often expired items are removed.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// The interval that [`LocalStack::tick_messages`] and [`LocalStack::tick_conversations`] invoke.
 const EVERY_MINUTE: Duration = Duration::from_mins(1);
 
@@ -68,6 +67,7 @@ pub struct LocalStack {
     client: StackClient,
     template: SamTemplate,
     endpoints: StackEndpoints,
+    operator_url: String,
     gateway: Arc<HttpGateway>,
     functions: Arc<FunctionPool>,
     dynamo: Arc<EmbeddedDynamo>,
@@ -123,6 +123,9 @@ impl LocalStack {
         let metrics = Arc::new(MetricLog::new(clock.clone()));
         let functions = prepare_functions(&template, &options, &state, &endpoints, &metrics)?;
         let failures = Arc::new(FailureLog::open(state.persistent_path("failures.jsonl").as_deref())?);
+        let lambda = LambdaApi::new(&client.id, &template, functions.clone(), roles.clone());
+        let operators = operator_api::build_router(lambda, failures.clone(), roles.clone());
+        let operator_url = serve_router(operators, "the API for operators", &mut tasks)?;
         let shared = ReaderContext {
             dynamo: dynamo.clone(),
             functions: functions.clone(),
@@ -139,6 +142,7 @@ impl LocalStack {
             client,
             template,
             endpoints,
+            operator_url,
             functions,
             dynamo,
             secrets,
@@ -154,15 +158,20 @@ impl LocalStack {
         stack.register_line_webhooks()?;
         stack.start_tasks(listener, build_console(stack.clone()));
         stack.provider.resume_deliveries()?;
-        if let (Some(folder), Some(tables)) = (stack.state.persistent_folder(), stack.table_names()) {
-            announce_stack(folder, &stack.options.client, &stack.endpoints.dynamo_url, tables)?;
+        if let Some(folder) = stack.state.persistent_folder() {
+            stack.describe().write(folder)?;
         }
         Ok(stack)
     }
 
-    /// The names of the client's tables; `None` if the template has not all.
-    pub fn table_names(&self) -> Option<TableNames> {
-        find_table_names(&self.template)
+    /// What `tellonce` needs to find the stack. It is in the state folder if the stack keeps it.
+    pub fn describe(&self) -> LocalStackFile {
+        let StackEndpoints { dynamo_url, secrets_url, clock, .. } = &self.endpoints;
+        LocalStackFile {
+            client: self.options.client.clone(),
+            clock: clock.clone(),
+            endpoints: LocalEndpoints::new(dynamo_url.clone(), secrets_url.clone(), &self.operator_url),
+        }
     }
 
     /// Registers the webhooks of the client's lines with the fake provider, if a route takes them.
@@ -210,11 +219,11 @@ impl LocalStack {
         format!("{}{}", self.gateway_url(), self.gateway.address_prefix())
     }
 
-    /// URLs of the servers that functions call: the gateway with the console and the fakes, the
-    /// fake provider, `DynamoDB`, Secrets Manager.
-    pub fn server_urls(&self) -> [&str; 4] {
+    /// URLs of the servers: the gateway with the console and the fakes, the fake provider,
+    /// `DynamoDB`, Secrets Manager, and the API for operators.
+    pub fn server_urls(&self) -> [&str; 5] {
         let StackEndpoints { gateway_url, provider_url, dynamo_url, secrets_url, .. } = &self.endpoints;
-        [gateway_url, provider_url, dynamo_url, secrets_url]
+        [gateway_url, provider_url, dynamo_url, secrets_url, &self.operator_url]
     }
 
     /// Method and path of every route, with the name of its function.
@@ -352,7 +361,7 @@ impl LocalStack {
             self.fakes.crms.change_count(),
             self.fakes.team.change_count(),
             self.functions.change_count(),
-            self.failures.batch_count(),
+            self.failures.change_count(),
             self.clock.change_count(),
         ];
         let moves = self.readers.iter().map(|reader| reader.change_count());
@@ -461,21 +470,6 @@ impl LocalStack {
             tracing::warn!("{error}");
         }
         self.state.release();
-    }
-}
-
-async fn sweep_expired(dynamo: Arc<EmbeddedDynamo>) {
-    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let dynamo = dynamo.clone();
-        match tokio::task::spawn_blocking(move || dynamo.sweep_ttl()).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(n)) => tracing::debug!("{n} item(s) expired"),
-            Ok(Err(e)) => tracing::warn!("could not remove expired items: {e}"),
-            Err(e) => tracing::warn!("could not remove expired items: {e}"),
-        }
     }
 }
 

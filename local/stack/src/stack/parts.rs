@@ -1,11 +1,10 @@
 //! The parts of a stack, each made from the options and the template.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use axum::Router;
 use tellonce_fakes::{provider::FakeProvider, server};
-use tellonce_ops::{LocalStackFile, TableNames};
 use tokio::task::AbortHandle;
 
 use super::{
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::{
     build,
+    dynamo::EmbeddedDynamo,
     functions::{FunctionPool, FunctionSetup},
     metrics::MetricLog,
     schedule::ScheduledFunction,
@@ -22,6 +22,9 @@ use crate::{
     streams::{ReaderContext, StreamReader},
     template::{SamTemplate, TemplateTable},
 };
+
+/// How often expired items are removed.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Reads the client, and makes the folders in the options absolute.
 pub(super) fn read_client_folder(options: StackOptions) -> anyhow::Result<(StackOptions, StackClient)> {
@@ -132,15 +135,18 @@ pub(super) fn tables_with_read_streams(template: &SamTemplate) -> Vec<TemplateTa
         .collect()
 }
 
-/// The names of the client's tables, as the functions get them; `None` if the template has not all.
-pub(super) fn find_table_names(template: &SamTemplate) -> Option<TableNames> {
-    let variables = template.functions.iter().flat_map(|function| &function.env);
-    let variables: BTreeMap<&str, &str> = variables.map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    TableNames::from_variables(|name| variables.get(name).map(|value| (*value).to_owned()))
-}
-
-/// Writes the file by which `tellonce` finds the tables of a stack that keeps its state.
-pub(super) fn announce_stack(state: &Path, client: &Path, dynamodb: &str, tables: TableNames) -> anyhow::Result<()> {
-    let file = LocalStackFile { client: client.canonicalize()?, dynamodb: dynamodb.to_owned(), tables };
-    Ok(file.write(state)?)
+/// Removes expired items again and again.
+pub(super) async fn sweep_expired(dynamo: Arc<EmbeddedDynamo>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let dynamo = dynamo.clone();
+        match tokio::task::spawn_blocking(move || dynamo.sweep_ttl()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(n)) => tracing::debug!("{n} item(s) expired"),
+            Ok(Err(e)) => tracing::warn!("could not remove expired items: {e}"),
+            Err(e) => tracing::warn!("could not remove expired items: {e}"),
+        }
+    }
 }

@@ -262,6 +262,7 @@ impl StreamReader {
             records.len()
         );
         let failed = FailedBatch {
+            id: tellonce_fakes::generate_id(),
             queue: self.mapping.on_failure.clone(),
             mapping: self.mapping.id.clone(),
             function: self.function.clone(),

@@ -96,6 +96,12 @@ impl TemplateResolver {
         Ok(own.get("TableName").and_then(Value::as_str).unwrap_or(id).to_owned())
     }
 
+    /// The name under which a queue exists on this machine.
+    fn queue_name(&self, id: &str) -> anyhow::Result<String> {
+        let own = self.resolve_properties(id, &["QueueName"])?;
+        Ok(own.get("QueueName").and_then(Value::as_str).unwrap_or(id).to_owned())
+    }
+
     /// Name of the table whose stream has this ARN.
     pub(super) fn table_of_stream(&self, arn: &str) -> Option<String> {
         let name = arn.split('/').nth(1)?;
@@ -220,8 +226,8 @@ impl TemplateResolver {
             ("AWS::DynamoDB::Table", "Arn") => {
                 format!("arn:aws:dynamodb:{region_account}:table/{}", self.table_name(id)?)
             }
-            ("AWS::SQS::Queue", "Arn") => format!("arn:aws:sqs:{region_account}:{id}"),
-            ("AWS::SQS::Queue", "QueueName") => id.to_owned(),
+            ("AWS::SQS::Queue", "Arn") => format!("arn:aws:sqs:{region_account}:{}", self.queue_name(id)?),
+            ("AWS::SQS::Queue", "QueueName") => self.queue_name(id)?,
             ("AWS::IAM::Role", "Arn") => format!("arn:aws:iam::{ACCOUNT}:role/{id}"),
             ("AWS::Logs::LogGroup", "Arn") => format!("arn:aws:logs:{region_account}:log-group:{id}:*"),
             (kind, _) => bail!("the local stack knows no attribute {attribute} of {id}, a {kind}"),
