@@ -2,13 +2,12 @@
 
 use std::fmt::{self, Write as _};
 
-use anyhow::Context as _;
-use jiff::{Timestamp, tz::TimeZone};
 use tellonce_core::client_config::ClientConfig;
-use tellonce_ops::{AppointmentReport, MessageReport, ReportStep, SubjectReport};
+use tellonce_ops::{AbsentMessage, AppointmentReport, MessageReport, ReportStep, SubjectReport};
 
 use crate::{
     command_output::CommandOutput,
+    people_time::PeopleTime,
     stack_arguments::{ConnectedStack, StackArguments},
 };
 
@@ -38,26 +37,9 @@ async fn ask(arguments: &ExplainArguments) -> anyhow::Result<(SubjectReport, Cli
 }
 
 fn render(report: &SubjectReport, config: &ClientConfig) -> anyhow::Result<String> {
-    let zone = TimeZone::get(&config.time_zone).context("the client's `time_zone` is unknown")?;
     let mut text = String::new();
-    write_report(&mut text, report, &PeopleTime { zone, name: &config.time_zone })?;
+    write_report(&mut text, report, &PeopleTime::of_client(config)?)?;
     Ok(text)
-}
-
-/// Times as people at the client read them.
-struct PeopleTime<'a> {
-    zone: TimeZone,
-    name: &'a str,
-}
-
-impl PeopleTime<'_> {
-    fn format(&self, at: Timestamp) -> String {
-        at.to_zoned(self.zone.clone()).strftime("%a %d %b %Y %H:%M:%S").to_string()
-    }
-
-    fn format_minute(&self, at: Timestamp) -> String {
-        at.to_zoned(self.zone.clone()).strftime("%a %d %b %Y %H:%M").to_string()
-    }
 }
 
 fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>) -> fmt::Result {
@@ -65,8 +47,19 @@ fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>
     if let Some(appointment) = &report.appointment {
         write_appointment(text, appointment, time)?;
     }
+    if let Some(absent) = &report.absent {
+        write_absent(text, absent)?;
+    }
     for message in &report.messages {
         write_message(text, message, time)?;
+    }
+    if !report.without_message.is_empty() {
+        writeln!(text, "\nDeliveries that led to no message:")?;
+    }
+    for delivery in &report.without_message {
+        let topic = delivery.topic.as_ref().map(|topic| format!(", {topic}")).unwrap_or_default();
+        let at = time.format(delivery.at);
+        writeln!(text, "  {at}  {}{topic}: {} ({})", delivery.id, delivery.explanation, delivery.outcome)?;
     }
     if !report.unreadable.is_empty() {
         writeln!(text, "\nNot read:")?;
@@ -75,6 +68,18 @@ fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>
         writeln!(text, "  {problem}")?;
     }
     Ok(())
+}
+
+fn write_absent(text: &mut String, absent: &AbsentMessage) -> fmt::Result {
+    let AbsentMessage { stage, other_stages } = absent;
+    writeln!(text, "\nThere is no message `{stage}`.")?;
+    if !other_stages.is_empty() {
+        writeln!(text, "There is one for: {}.", other_stages.join(", "))?;
+    }
+    writeln!(
+        text,
+        "Either no delivery reported it, or its delivery led to no message (below), or client.toml had no text for it."
+    )
 }
 
 fn write_appointment(text: &mut String, appointment: &AppointmentReport, time: &PeopleTime<'_>) -> fmt::Result {
@@ -121,6 +126,7 @@ fn write_steps(text: &mut String, steps: &[ReportStep], time: &PeopleTime<'_>) -
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
     use tellonce_ops::{Standing, UnsentReminder};
 
     use super::*;
@@ -182,6 +188,8 @@ mod tests {
         let report = SubjectReport {
             subject: "order:1001".to_owned(),
             appointment: None,
+            absent: None,
+            without_message: vec![],
             messages: vec![unsure, waiting],
             unreadable: vec!["the ledger row order:1001:paid has no usable `state`".to_owned()],
         };
@@ -210,6 +218,8 @@ mod tests {
         let report = SubjectReport {
             subject: "appointment:88".to_owned(),
             appointment: Some(appointment),
+            absent: None,
+            without_message: vec![],
             messages: vec![message("appointment:88:48h", Standing::Arrived, vec![arrived])],
             unreadable: vec![],
         };

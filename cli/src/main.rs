@@ -11,6 +11,8 @@ mod check;
 mod command_output;
 mod explain;
 mod forms;
+mod overview;
+mod people_time;
 mod preview;
 mod schema;
 mod secrets;
@@ -22,6 +24,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use command_output::CommandOutput;
+use overview::Question;
 
 /// Checks and previews the configuration of a tellonce client, and registers its lines at
 /// the provider.
@@ -52,6 +55,13 @@ enum CliCommand {
     /// Says what happened to the messages of an order, an appointment or a lead, in an account or
     /// on a stack that runs on this machine. Changes nothing.
     Explain(explain::ExplainArguments),
+    /// Says how a stack is: its lines, CRMs, targets, forms and feeds, what waits, and whether its
+    /// parts run.
+    Status(overview::OverviewArguments),
+    /// Lists what waits, since when, why, and when it is tried next.
+    Waiting(overview::OverviewArguments),
+    /// Lists what needs a person, the oldest first, with the command that settles it.
+    Needs(overview::OverviewArguments),
     /// Registers the address that the provider posts a line's events to.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
@@ -63,6 +73,9 @@ fn main() -> ExitCode {
         CliCommand::Schema => schema::render_schema().map(CommandOutput::from_text),
         CliCommand::Preview(arguments) => preview::run_preview(&arguments),
         CliCommand::Explain(arguments) => explain::explain(&arguments),
+        CliCommand::Status(arguments) => overview::answer_question(Question::Status, &arguments),
+        CliCommand::Waiting(arguments) => overview::answer_question(Question::Waiting, &arguments),
+        CliCommand::Needs(arguments) => overview::answer_question(Question::Needs, &arguments),
         CliCommand::Webhook(command) => webhook::run_command(&command),
     };
     match done.and_then(CommandOutput::print) {

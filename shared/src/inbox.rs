@@ -51,6 +51,8 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// Compression level of bodies, 0 to 10. At 2 an order of 5 KB fits two write units. A higher level
 /// saves no write unit and costs time in every event.
 const COMPRESSION_LEVEL: i32 = 2;
+/// The value of `needs_person`, by which an index lists the deliveries that need a person.
+const NEEDS_PERSON: &str = "yes";
 /// The most items of one page of a scan.
 const PAGE_ITEMS: i32 = 250;
 /// The largest body after compression, in bytes. `DynamoDB` items have at most 400 KB.
@@ -98,17 +100,34 @@ pub struct DeliveryOutcome {
     pub code: &'static str,
     /// The explanation for people. Holds no personal data.
     pub text: String,
+    /// The subject that the delivery is about, such as `order:1001`, if it is known. An index finds
+    /// the deliveries of a subject by it.
+    pub about: Option<String>,
+    /// Whether a person should look at it. An index lists these deliveries.
+    pub needs_person: bool,
 }
 
 impl DeliveryOutcome {
     /// An outcome with the explanation that a reason displays.
     pub fn new(code: &'static str, reason: impl fmt::Display) -> Self {
-        Self { code, text: reason.to_string() }
+        Self { code, text: reason.to_string(), about: None, needs_person: false }
     }
 
     /// The outcome of a delivery that can never be processed.
     pub fn failed(error: &dyn std::error::Error) -> Self {
-        Self::new("failed", error_chain(error))
+        Self::new("failed", error_chain(error)).needing_person(true)
+    }
+
+    /// The outcome, and whether a person should look at the delivery.
+    #[must_use]
+    pub fn needing_person(self, needs_person: bool) -> Self {
+        Self { needs_person, ..self }
+    }
+
+    /// The outcome, and the subject of the delivery if it is known.
+    #[must_use]
+    pub fn about(self, subject: Option<String>) -> Self {
+        Self { about: subject, ..self }
     }
 }
 
@@ -307,17 +326,30 @@ impl Inbox {
 
     /// An update that sets the outcome of a delivery.
     fn update_outcome(&self, id: &str, outcome: &DeliveryOutcome, now: Timestamp) -> UpdateItemFluentBuilder {
-        self.update_item(id)
-            .update_expression("SET outcome = :outcome, outcome_text = :text, outcome_at = :now")
+        let (mut set, mut remove) =
+            (String::from("SET outcome = :outcome, outcome_text = :text, outcome_at = :now"), "");
+        let mut update = self
+            .update_item(id)
             .expression_attribute_values(":outcome", text_value(outcome.code))
             .expression_attribute_values(":text", text_value(outcome.text.as_str()))
-            .expression_attribute_values(":now", time_value(now))
+            .expression_attribute_values(":now", time_value(now));
+        if let Some(subject) = &outcome.about {
+            set.push_str(", about = :about");
+            update = update.expression_attribute_values(":about", text_value(subject.as_str()));
+        }
+        if outcome.needs_person {
+            set.push_str(", needs_person = :yes");
+            update = update.expression_attribute_values(":yes", text_value(NEEDS_PERSON));
+        } else {
+            remove = " REMOVE needs_person";
+        }
+        update.update_expression(set + remove)
     }
 
     /// An update that removes the outcome of a delivery, which wakes its function.
     fn update_for_replay(&self, id: &str, now: Timestamp) -> UpdateItemFluentBuilder {
         self.update_item(id)
-            .update_expression("REMOVE outcome, outcome_text, outcome_at SET replayed_at = :now")
+            .update_expression("REMOVE outcome, outcome_text, outcome_at, needs_person SET replayed_at = :now")
             .expression_attribute_values(":now", time_value(now))
     }
 

@@ -53,9 +53,8 @@ use crate::{
 
 /// The code of a delivery that waits.
 pub const WAITING_CODE: &str = "waiting-for-lookup";
-/// The longest time of a lookup, with its repetition under a newer credential. A
-/// response takes well below a second, and the deliveries behind must not wait for an API that
-/// hangs.
+/// The longest time of a lookup, with its repetition under a newer credential. A response takes
+/// well below a second, and the deliveries behind must not wait for an API that hangs.
 pub const MAX_LOOKUP_TIME: Duration = Duration::from_secs(5);
 /// The value of `due_queue`. No line has this name, because it contains a colon.
 const QUEUE: &str = "queue:lookups";
@@ -226,7 +225,8 @@ impl std::fmt::Display for UnansweredLookup {
 
 impl From<UnansweredLookup> for DeliveryOutcome {
     fn from(lookup: UnansweredLookup) -> Self {
-        Self::new(lookup.code(), lookup)
+        let has_ended = lookup.waits_until.is_none();
+        Self::new(lookup.code(), lookup).needing_person(has_ended)
     }
 }
 

@@ -199,7 +199,7 @@ fn the_minute_may_change_the_outcomes_of_other_inboxes_and_reads_no_delivery_of_
         .filter(|text| text.contains("StoreInbox.Arn") && text.contains("dynamodb:UpdateItem"))
         .collect();
     let [statement] = of_other_inboxes.as_slice() else { panic!("{of_other_inboxes:?}") };
-    assert!(statement.contains("[id, outcome, outcome_text, outcome_at, replayed_at]"), "{statement}");
+    assert!(statement.contains("[id, outcome, outcome_text, outcome_at, needs_person, replayed_at]"), "{statement}");
     for forbidden in ["Scan", "GetItem", "Query", "ALL_OLD", "body"] {
         assert!(!statement.contains(forbidden), "{forbidden} in {statement}");
     }

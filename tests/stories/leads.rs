@@ -612,7 +612,11 @@ async fn a_renewed_token_is_used_at_once_and_a_missing_one_is_reported() {
         .deliver(endpoint::hubspot_post(&world, recorded_body_of_today(&world, "hubspot/contact_creation.json")))
         .await;
     assert_eq!(lead_outcomes(&world)[0], "waiting-for-lookup");
-    assert!(lead_outcome_texts(&world)[0].contains("tellonce/story/forms/hubspot"), "{:?}", lead_outcome_texts(&world));
+    assert!(
+        lead_outcome_texts(&world)[0].contains("tellonce/story/apis (member `forms/hubspot`)"),
+        "{:?}",
+        lead_outcome_texts(&world)
+    );
     let contact = tellonce_fakes::leads::FakeHubspotContact {
         id: "123".into(),
         created_at: world.now(),

@@ -34,6 +34,7 @@ mod official_libraries;
 mod operator;
 mod order_updates;
 mod outages;
+mod overview;
 mod pages;
 mod privacy;
 mod real_systems;

@@ -1,19 +1,28 @@
-//! The tables of one client, and what is asked of them.
+//! The tables of one client, and the reads that several questions share.
 
-use aws_sdk_dynamodb::{Client, error::SdkError, operation::get_item::GetItemError};
+use std::collections::BTreeMap;
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::{
+        batch_get_item::BatchGetItemError,
+        query::{QueryError, builders::QueryFluentBuilder},
+        update_item::UpdateItemError,
+    },
+    types::KeysAndAttributes,
+};
+use jiff::Timestamp;
 use tellonce_core::{
-    attributes::{ItemReader, text_value},
-    fault::error_chain,
-    ledger::{IdempotencyKey, LedgerError, SubjectRows, read_subject},
+    attributes::{Item, ItemReader, text_value},
+    ledger::{IdempotencyKey, LedgerError},
 };
 
-use crate::report::{DeliveryArrival, SubjectReport};
-
-/// The most deliveries of a subject that are read, one request each.
-const MAX_DELIVERIES: usize = 5;
-
-/// The kinds of subjects that messages have.
-const SUBJECT_KINDS: [&str; 4] = ["order", "appointment", "lead", "webhook-reply"];
+/// The most pages of a list that are read. A page has up to a megabyte, so this is some ten
+/// thousand entries.
+const MAX_PAGES: usize = 10;
+/// The stage of rows that hold the state of something: of a line, a form, a feed, a queue.
+const STATE_STAGE: &str = "state";
 
 /// The names of a client's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +58,20 @@ pub enum OpsError {
     /// The ledger could not be read.
     #[error("the question could not be answered")]
     Ledger(#[from] LedgerError),
-    /// An inbox could not be read.
-    #[error("the inbox could not be read")]
-    Inbox(#[source] Box<SdkError<GetItemError>>),
+    /// An index or the rows of a subject could not be read.
+    #[error("the tables could not be read")]
+    Query(#[source] Box<SdkError<QueryError>>),
+    /// Items could not be read.
+    #[error("the tables could not be read")]
+    Batch(#[source] Box<SdkError<BatchGetItemError>>),
+    /// A row or a delivery could not be written.
+    #[error("the tables could not be written")]
+    Settle(#[source] Box<SdkError<UpdateItemError>>),
     /// The ledger has nothing under this name.
     #[error(
-        "the ledger has no `{0}`; a subject looks like `order:1001`, `order:outlet..1001` in another id scope, \
-         `appointment:88` or `lead:abc`, and a key like `order:1001:ready`; if a delivery led to no message, its outcome \
-         in the inbox says why"
+        "neither a message nor a delivery of `{0}` is stored; a subject looks like `order:1001`, `order:outlet..1001` in \
+         another id scope, `appointment:88` or `lead:abc`, and a key like `order:1001:ready`; if the name is right, its \
+         sender did not post it, or the post was refused: the log of webhook-receiver says which"
     )]
     NotFound(String),
 }
@@ -64,8 +79,37 @@ pub enum OpsError {
 /// The tables of one client.
 #[derive(Debug, Clone)]
 pub struct ClientTables {
-    db: Client,
+    pub(crate) db: Client,
     pub(crate) names: TableNames,
+}
+
+/// Entries of an index.
+#[derive(Debug, Default)]
+pub(crate) struct Entries<T> {
+    pub(crate) list: Vec<T>,
+    /// Whether the index has more than were read.
+    pub(crate) has_more: bool,
+}
+
+/// A row that waits in a queue of the ledger.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueEntry {
+    pub(crate) key: IdempotencyKey,
+    /// When it is tried again.
+    pub(crate) due_at: Timestamp,
+    /// Since when it waits although it should have gone.
+    pub(crate) waiting_since: Option<Timestamp>,
+}
+
+/// A delivery that an index lists, with its outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct DeliveryEntry {
+    pub(crate) id: String,
+    pub(crate) topic: Option<String>,
+    pub(crate) received_at: Timestamp,
+    pub(crate) outcome: String,
+    pub(crate) outcome_text: String,
+    pub(crate) outcome_at: Timestamp,
 }
 
 impl ClientTables {
@@ -73,73 +117,120 @@ impl ClientTables {
         Self { db, names }
     }
 
-    /// What happened to the messages of a subject (`order:1001`), or to the one of a key
-    /// (`order:1001:ready`). At most six requests.
-    pub async fn explain(&self, name: &str) -> Result<SubjectReport, OpsError> {
-        let (subject, rows) = self.find_rows(name).await?;
-        let mut deliveries: Vec<&str> = rows.messages.iter().map(|row| row.delivery.as_str()).collect();
-        deliveries.sort_unstable();
-        deliveries.dedup();
-        let (mut arrivals, mut problems) = (Vec::new(), Vec::new());
-        for delivery in deliveries.iter().take(MAX_DELIVERIES) {
-            match self.read_arrival(&subject, delivery).await {
-                Ok(arrival) => arrivals.extend(arrival),
-                Err(error) => problems.push(format!("delivery {delivery}: {}", error_chain(&error))),
-            }
-        }
-        if deliveries.len() > MAX_DELIVERIES {
-            problems.push(format!("of {} deliveries, {MAX_DELIVERIES} were read; ask for a key", deliveries.len()));
-        }
-        let mut report = SubjectReport::new(&subject, &rows, &arrivals);
-        report.unreadable.extend(problems);
-        Ok(report)
-    }
-
-    /// The rows of a subject, or the one of a key.
-    async fn find_rows(&self, name: &str) -> Result<(String, SubjectRows), OpsError> {
-        let kind = name.split(':').next().unwrap_or_default();
-        if !SUBJECT_KINDS.contains(&kind) {
-            return Err(OpsError::NotFound(name.to_owned()));
-        }
-        let rows = read_subject(&self.db, &self.names.ledger, name).await?;
-        if !rows.is_empty() {
-            return Ok((name.to_owned(), rows));
-        }
-        if let Some(key) = IdempotencyKey::parse(name) {
-            let mut rows = read_subject(&self.db, &self.names.ledger, key.subject()).await?;
-            rows.messages.retain(|row| row.key == key);
-            rows.unreadable.retain(|error| error.key() == name);
-            rows.appointment = None;
-            if !rows.is_empty() {
-                return Ok((key.subject().to_owned(), rows));
-            }
-        }
-        Err(OpsError::NotFound(name.to_owned()))
-    }
-
-    /// When a delivery came in; `None` if the inbox no longer has it, or for a feed, which is read
-    /// and not delivered.
-    async fn read_arrival(&self, subject: &str, delivery: &str) -> Result<Option<DeliveryArrival>, OpsError> {
-        let inbox = match subject.split(':').next() {
-            Some("order") => &self.names.store_inbox,
-            Some("appointment") => &self.names.booking_inbox,
-            Some("lead") => &self.names.lead_inbox,
-            _ => return Ok(None),
-        };
-        if !delivery.contains('#') {
-            return Ok(None);
-        }
-        let get = self.db.get_item().table_name(inbox).key("id", text_value(delivery));
-        let get = get.projection_expression("id, sender, topic, received_at");
-        let item = get.send().await.map_err(|error| OpsError::Inbox(Box::new(error)))?.item;
-        Ok(item.and_then(|item| {
-            let item = ItemReader(&item);
-            Some(DeliveryArrival {
-                delivery: delivery.to_owned(),
-                sender: item.owned("sender")?,
-                topic: item.owned("topic"),
-                at: item.time("received_at")?,
+    /// The rows in a queue of the ledger, the earliest due first. Appointments are left out: a line
+    /// has one for each booking of the next weeks.
+    pub(crate) async fn read_queue(&self, queue: &str) -> Result<Entries<QueueEntry>, OpsError> {
+        let query = self
+            .db
+            .query()
+            .table_name(&self.names.ledger)
+            .index_name("due")
+            .key_condition_expression("due_queue = :queue")
+            .filter_expression("attribute_not_exists(appointment)")
+            .expression_attribute_values(":queue", text_value(queue));
+        let items = read_pages(query).await?;
+        let entry = |item: &Item| {
+            let item = ItemReader(item);
+            Some(QueueEntry {
+                key: IdempotencyKey::from_parts(item.text("subject")?, item.text("stage")?),
+                due_at: item.time("due_at").unwrap_or_default(),
+                waiting_since: item.time("waiting_since"),
             })
-        }))
+        };
+        Ok(Entries { list: items.list.iter().filter_map(entry).collect(), has_more: items.has_more })
     }
+
+    /// Deliveries with an outcome, from an index of an inbox, the oldest first.
+    pub(crate) async fn read_deliveries(
+        &self,
+        inbox: &str,
+        index: &str,
+        key: (&str, &str),
+    ) -> Result<Entries<DeliveryEntry>, OpsError> {
+        let query = self
+            .db
+            .query()
+            .table_name(inbox)
+            .index_name(index)
+            .key_condition_expression("#key = :value")
+            .expression_attribute_names("#key", key.0)
+            .expression_attribute_values(":value", text_value(key.1));
+        let items = read_pages(query).await?;
+        let entry = |item: &Item| {
+            let item = ItemReader(item);
+            Some(DeliveryEntry {
+                id: item.owned("id")?,
+                topic: item.owned("topic"),
+                received_at: item.time("received_at")?,
+                outcome: item.owned("outcome")?,
+                outcome_text: item.owned("outcome_text").unwrap_or_default(),
+                outcome_at: item.time("outcome_at")?,
+            })
+        };
+        Ok(Entries { list: items.list.iter().filter_map(entry).collect(), has_more: items.has_more })
+    }
+
+    /// The rows that hold the state of these subjects (`line:main`), by subject, in one request for
+    /// up to 100.
+    pub(crate) async fn read_states(&self, subjects: &[String]) -> Result<BTreeMap<String, Item>, OpsError> {
+        let mut states = BTreeMap::new();
+        for part in subjects.chunks(100) {
+            let key = |subject: &String| {
+                Item::from([
+                    ("subject".to_owned(), text_value(subject.as_str())),
+                    ("stage".to_owned(), text_value(STATE_STAGE)),
+                ])
+            };
+            let items = self.read_batch(&self.names.ledger, part.iter().map(key).collect(), None).await?;
+            states.extend(items.into_iter().filter_map(|item| Some((ItemReader(&item).owned("subject")?, item))));
+        }
+        Ok(states)
+    }
+
+    /// The items of these keys that the table has, at most 100, in one request. An item that the
+    /// table is too busy to read is missing.
+    pub(crate) async fn read_batch(
+        &self,
+        table: &str,
+        keys: Vec<Item>,
+        projection: Option<&str>,
+    ) -> Result<Vec<Item>, OpsError> {
+        let keys =
+            KeysAndAttributes::builder().set_keys(Some(keys)).set_projection_expression(projection.map(str::to_owned));
+        let keys = keys.build().map_err(|error| OpsError::Batch(Box::new(SdkError::construction_failure(error))))?;
+        let answer = self.db.batch_get_item().request_items(table, keys).send().await;
+        let answer = answer.map_err(|error| OpsError::Batch(Box::new(error)))?;
+        Ok(answer.responses.unwrap_or_default().remove(table).unwrap_or_default())
+    }
+
+    /// The rows under one subject of the ledger.
+    pub(crate) async fn read_subject_items(&self, subject: &str) -> Result<Vec<Item>, OpsError> {
+        let query = self
+            .db
+            .query()
+            .table_name(&self.names.ledger)
+            .key_condition_expression("subject = :subject")
+            .expression_attribute_values(":subject", text_value(subject));
+        Ok(read_pages(query).await?.list)
+    }
+}
+
+async fn read_pages(query: QueryFluentBuilder) -> Result<Entries<Item>, OpsError> {
+    let mut pages = query.into_paginator().send();
+    let mut items = Entries::default();
+    for _ in 0..MAX_PAGES {
+        match pages.next().await {
+            Some(Ok(page)) => {
+                items.has_more = page.last_evaluated_key.is_some();
+                items.list.extend(page.items.unwrap_or_default());
+            }
+            Some(Err(error)) => return Err(query_error(error)),
+            None => break,
+        }
+    }
+    Ok(items)
+}
+
+fn query_error(error: SdkError<QueryError>) -> OpsError {
+    OpsError::Query(Box::new(error))
 }

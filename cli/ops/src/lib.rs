@@ -10,7 +10,10 @@
 mod calls;
 mod client_stack;
 mod client_tables;
+mod explain;
 mod local_stack;
+mod needs;
+mod overview;
 mod report;
 mod sentences;
 
@@ -18,4 +21,9 @@ pub use calls::CallError;
 pub use client_stack::{ClientStack, StackError};
 pub use client_tables::{ClientTables, OpsError};
 pub use local_stack::{LocalEndpoints, LocalStackError, LocalStackFile};
-pub use report::{AppointmentReport, MessageReport, ReportStep, Standing, SubjectReport, UnsentReminder};
+pub use needs::{Need, Needs};
+pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
+pub use report::{
+    AbsentMessage, AppointmentReport, DeliveryReport, MessageReport, ReportStep, Standing, SubjectReport,
+    UnsentReminder,
+};

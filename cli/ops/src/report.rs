@@ -9,7 +9,10 @@ use tellonce_core::{
     trail::TrailStep,
 };
 
-use crate::sentences::{explain_step, label_step};
+use crate::{
+    client_tables::DeliveryEntry,
+    sentences::{explain_step, label_step},
+};
 
 /// How a message stands, in the words that people need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -139,6 +142,42 @@ pub struct AppointmentReport {
     pub unsent_reminders: Vec<UnsentReminder>,
 }
 
+/// A message that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AbsentMessage {
+    /// Its stage: `ready`.
+    pub stage: String,
+    /// The stages of the same subject that have a message.
+    pub other_stages: Vec<String>,
+}
+
+/// A delivery that led to no message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeliveryReport {
+    /// Its key in the inbox.
+    pub id: String,
+    /// Its topic, if its sender gives one.
+    pub topic: Option<String>,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// The code of its outcome.
+    pub outcome: String,
+    /// Why, as a sentence without its full stop.
+    pub explanation: String,
+}
+
+impl DeliveryReport {
+    pub(crate) fn of_entry(entry: &DeliveryEntry) -> Self {
+        Self {
+            id: entry.id.clone(),
+            topic: entry.topic.as_deref().map(|topic| LogLabel::new(topic).to_string()),
+            at: entry.received_at,
+            outcome: entry.outcome.clone(),
+            explanation: entry.outcome_text.clone(),
+        }
+    }
+}
+
 /// What happened to all messages of an order, an appointment or a lead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SubjectReport {
@@ -146,8 +185,12 @@ pub struct SubjectReport {
     pub subject: String,
     /// Its appointment, if it is one.
     pub appointment: Option<AppointmentReport>,
+    /// The message that was asked for, if there is none.
+    pub absent: Option<AbsentMessage>,
     /// Its messages, in the order in which their rows were made.
     pub messages: Vec<MessageReport>,
+    /// The deliveries about it that led to no message, the oldest first.
+    pub without_message: Vec<DeliveryReport>,
     /// What could not be read, and why.
     pub unreadable: Vec<String>,
 }
@@ -160,6 +203,8 @@ impl SubjectReport {
         Self {
             subject: subject.to_owned(),
             appointment: rows.appointment.as_ref().map(report_appointment),
+            absent: None,
+            without_message: Vec::new(),
             messages: messages.into_iter().map(|row| report_message(row, arrivals)).collect(),
             unreadable: rows.unreadable.iter().map(ToString::to_string).collect(),
         }
@@ -217,7 +262,7 @@ fn report_unsent_reminder(outcome: &StageOutcome) -> Option<UnsentReminder> {
     Some(UnsentReminder { stage, begins_at, code: outcome.outcome.name(), explanation })
 }
 
-fn report_message(row: &LedgerRow, arrivals: &[DeliveryArrival]) -> MessageReport {
+pub(crate) fn report_message(row: &LedgerRow, arrivals: &[DeliveryArrival]) -> MessageReport {
     let arrival = arrivals.iter().find(|arrival| arrival.delivery == row.delivery).map(|arrival| {
         let topic = arrival.topic.as_deref().map(|topic| format!(", {}", LogLabel::new(topic))).unwrap_or_default();
         build_step(arrival.at, "came-in", "came in", &format!("a delivery of `{}`{topic}", arrival.sender))

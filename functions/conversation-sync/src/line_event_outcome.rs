@@ -35,7 +35,7 @@ impl LineEventOutcome {
 
 impl From<LineEventOutcome> for DeliveryOutcome {
     fn from(outcome: LineEventOutcome) -> Self {
-        Self::new(outcome.code(), outcome)
+        Self::new(outcome.code(), &outcome).needing_person(outcome.needs_attention())
     }
 }
 

@@ -9,7 +9,7 @@ use tellonce_core::{
     fault::{ClassifyFault, Fault, error_chain},
     greeting::Admission,
     inbox::{DeliveryOutcome, InboxError, InboxItem},
-    ledger::{LedgerError, MessageState},
+    ledger::{IdempotencyKey, LedgerError, MessageState},
     lookup::{LookupResponse, LookupTrouble, SenderApiError},
     secret::{Secret, SecretError},
     telemetry::{self, Metric},
@@ -91,11 +91,13 @@ impl LeadFirstTouch {
         let (headers, body, received_at) = (&delivery.headers, delivery.body.as_slice(), delivery.received_at);
         let pseudonyms = self.dispatcher.ledger.pseudonyms();
         let lead_delivery = LeadDelivery { form_name: name, form, config, pseudonyms, headers, body, received_at };
+        let mut about = None;
         let outcomes = match parse_lead(&lead_delivery) {
             ParsedLead::NeedsLookup(references) => {
                 self.greet_referenced_leads(invocation, delivery, &lead_delivery, &references).await?
             }
             ParsedLead::Lead(lead) => {
+                about = Some(IdempotencyKey::for_greeting(form.id_scope(), &lead.id).subject().to_owned());
                 self.lookups.settle(delivery).await?;
                 Vec::from_iter(self.greet_lead(invocation, delivery, form, &lead).await?)
             }
@@ -111,7 +113,7 @@ impl LeadFirstTouch {
             self.report_problems(delivery, &outcomes);
         }
         let is_held = !is_waiting && outcomes.contains(&LeadOutcome::HeldForReview);
-        let outcome = LeadOutcome::merge_outcomes(outcomes);
+        let outcome = LeadOutcome::merge_outcomes(outcomes).map(|outcome| outcome.about(about));
         match outcome.as_ref().filter(|_| is_held) {
             Some(held) => self.record_held(delivery, held).await.map(|()| None),
             None => Ok(outcome),

@@ -99,6 +99,7 @@ impl LeadOutcome {
         outcomes.sort_by_key(|outcome| (!outcome.is_waiting(), *outcome != Self::HeldForReview));
         outcomes.into_iter().map(DeliveryOutcome::from).reduce(|mut merged, next| {
             merged.text = format!("{}; {next}", merged.text);
+            merged.needs_person |= next.needs_person;
             merged
         })
     }
@@ -106,7 +107,10 @@ impl LeadOutcome {
 
 impl From<LeadOutcome> for DeliveryOutcome {
     fn from(outcome: LeadOutcome) -> Self {
-        Self::new(outcome.code(), outcome)
+        match outcome {
+            LeadOutcome::Unanswered(lookup) => lookup.into(),
+            outcome => Self::new(outcome.code(), &outcome).needing_person(outcome.needs_attention()),
+        }
     }
 }
 

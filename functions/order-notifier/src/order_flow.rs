@@ -6,7 +6,7 @@ use tellonce_core::{
     client_config::{ClientConfig, Milestone, StoreConfig, StoreKind},
     dispatch::{DispatchError, DispatchResult, Invocation},
     fault::{ClassifyFault, Fault},
-    inbox::InboxItem,
+    inbox::{DeliveryOutcome, InboxItem},
     ledger::{IdempotencyKey, LedgerError},
     lookup::LookupTrouble,
     secret::{Secret, SecretError},
@@ -20,7 +20,7 @@ use crate::{
     lookup::{self, OrderLookupError},
     order_event::{OrderEvent, ParsedOrder, PartialOrderEvent},
     order_outcome::{OrderOutcome, OrderSkipReason},
-    order_parser::parse_order_event,
+    order_parser::{self, parse_order_event},
     plan::{PlannedOrderMessage, build_suppressed_message, plan_order_message},
 };
 
@@ -75,9 +75,21 @@ enum CompletedOrder {
 }
 
 impl OrderNotifier {
-    /// Processes one delivery and returns its outcome, or `None` if the ledger's row explains it.
-    /// After an error the delivery is retried, unless the error is permanent.
+    /// Processes one delivery and returns its outcome, with the order that it is about. `None` if
+    /// the ledger's row explains it. After an error the delivery is retried, unless the error is
+    /// permanent.
     pub async fn process_delivery(
+        &self,
+        invocation: &Invocation,
+        delivery: &InboxItem,
+    ) -> Result<Option<DeliveryOutcome>, OrderError> {
+        let outcome = self.process_order(invocation, delivery).await?;
+        let store = self.dispatcher.config.stores.get(&delivery.sender);
+        let find_subject = || order_parser::find_subject(store?, delivery.topic.as_deref(), &delivery.body);
+        Ok(outcome.map(|outcome| DeliveryOutcome::from(outcome).about(find_subject())))
+    }
+
+    async fn process_order(
         &self,
         invocation: &Invocation,
         delivery: &InboxItem,

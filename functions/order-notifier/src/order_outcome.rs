@@ -56,11 +56,19 @@ impl OrderOutcome {
             Self::Unanswered(lookup) => lookup.code(),
         }
     }
+
+    /// Whether an operator should act.
+    const fn needs_attention(&self) -> bool {
+        matches!(self, Self::Skipped(reason) if reason.needs_attention())
+    }
 }
 
 impl From<OrderOutcome> for DeliveryOutcome {
     fn from(outcome: OrderOutcome) -> Self {
-        Self::new(outcome.code(), outcome)
+        match outcome {
+            OrderOutcome::Unanswered(lookup) => lookup.into(),
+            outcome => Self::new(outcome.code(), &outcome).needing_person(outcome.needs_attention()),
+        }
     }
 }
 

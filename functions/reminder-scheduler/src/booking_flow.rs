@@ -11,7 +11,7 @@ use tellonce_core::{
     client_config::CalendarConfig,
     clock::Deadline,
     fault::{ClassifyFault, Fault, error_chain},
-    inbox::InboxItem,
+    inbox::{DeliveryOutcome, InboxItem},
     ledger::{IdempotencyKey, LedgerError},
     lookup::{LookupResponse, LookupTrouble, SenderApiError},
     secret::{Secret, SecretError},
@@ -84,17 +84,17 @@ impl ReminderScheduler {
         &self,
         delivery: &InboxItem,
         deadline: Deadline,
-    ) -> Result<Option<BookingOutcome>, BookingError> {
+    ) -> Result<Option<DeliveryOutcome>, BookingError> {
         let config = &self.dispatcher.config;
         let Some(calendar) = config.calendars.get(&delivery.sender) else {
             self.lookups.settle(delivery).await?;
-            return Ok(Some(BookingOutcome::CalendarRemoved));
+            return Ok(Some(BookingOutcome::CalendarRemoved.into()));
         };
         let completed = match parse_booking(calendar, config, &delivery.headers, &delivery.body, delivery.received_at) {
             ParsedBooking::NeedsLookup(request) => {
                 match self.look_up_booking(delivery, calendar, request, deadline).await {
                     Ok(CompletedBooking::Parsed(parsed)) => Ok(parsed),
-                    Ok(CompletedBooking::Unanswered(lookup)) => return Ok(Some(BookingOutcome::Unanswered(lookup))),
+                    Ok(CompletedBooking::Unanswered(lookup)) => return Ok(Some(lookup.into())),
                     Err(error) if error.fault() != Fault::Permanent => return Err(error),
                     Err(error) => Err(error),
                 }
@@ -103,9 +103,15 @@ impl ReminderScheduler {
         };
         self.lookups.settle(delivery).await?;
         match completed? {
-            ParsedBooking::Bookings(bookings) => self.apply_bookings(delivery, calendar, bookings).await,
+            ParsedBooking::Bookings(bookings) => {
+                let subject_of =
+                    |booking: &Booking| IdempotencyKey::appointment_subject(calendar.id_scope(), &booking.id);
+                let about = bookings.first().map(subject_of);
+                let outcome = self.apply_bookings(delivery, calendar, bookings).await?;
+                Ok(outcome.map(|outcome| DeliveryOutcome::from(outcome).about(about)))
+            }
             ParsedBooking::SyncFeed => {
-                Ok(Some(self.poll_pushed_feed(&delivery.sender, delivery.received_at, deadline).await))
+                Ok(Some(self.poll_pushed_feed(&delivery.sender, delivery.received_at, deadline).await.into()))
             }
             // A lookup always completes or skips the booking.
             ParsedBooking::NeedsLookup(_) => Ok(None),
@@ -114,7 +120,7 @@ impl ReminderScheduler {
                     tracing::warn!(delivery.id = delivery.id, "skipped delivery {}: {reason}", delivery.id);
                     telemetry::count_metric(&config.client, Metric::DeliveriesQuarantined, self.dispatcher.clock.now());
                 }
-                Ok(Some(BookingOutcome::Skipped(reason)))
+                Ok(Some(BookingOutcome::Skipped(reason).into()))
             }
         }
     }

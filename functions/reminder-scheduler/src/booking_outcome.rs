@@ -62,7 +62,13 @@ impl BookingOutcome {
 
 impl From<BookingOutcome> for DeliveryOutcome {
     fn from(outcome: BookingOutcome) -> Self {
-        Self::new(outcome.code(), outcome)
+        match outcome {
+            BookingOutcome::Unanswered(lookup) => lookup.into(),
+            outcome => {
+                let needs_person = matches!(&outcome, BookingOutcome::Skipped(reason) if reason.needs_attention());
+                Self::new(outcome.code(), outcome).needing_person(needs_person)
+            }
+        }
     }
 }
 

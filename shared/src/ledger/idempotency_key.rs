@@ -34,9 +34,15 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
+    /// The subject of an order: `order:{id}`, or `order:{id_scope}..{id}` outside the main id
+    /// scope.
+    pub fn order_subject(id_scope: &str, order_id: &str) -> String {
+        build_subject("order", id_scope, order_id)
+    }
+
     /// The key of an order's milestone, sent once for the whole order.
     pub fn for_order(id_scope: &str, order_id: &str, milestone: Milestone) -> Self {
-        Self { subject: build_subject("order", id_scope, order_id), stage: milestone.name().to_owned() }
+        Self { subject: Self::order_subject(id_scope, order_id), stage: milestone.name().to_owned() }
     }
 
     /// The subject of an appointment: `appointment:{id}`, or `appointment:{id_scope}..{id}` outside

@@ -6,6 +6,7 @@ use super::{
     delivery_status::DeliveryStatus,
     idempotency_key::IdempotencyKey,
     row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
+    trail::StepCode,
 };
 use crate::{
     attributes::{Item, ItemReader, ItemWriter, UnknownAttributes},
@@ -16,8 +17,12 @@ use crate::{
     trail::Trail,
 };
 
+/// The value of `due_queue` of a settled row that a person should look at. No line has this name,
+/// because it contains a colon. The entry's time is that of the row's last write.
+pub const NEEDS_PERSON_QUEUE: &str = "queue:needs-person";
+
 /// Every attribute of a row that this version knows. A row keeps all others.
-const KNOWN_ATTRIBUTES: [&str; 49] = [
+const KNOWN_ATTRIBUTES: [&str; 50] = [
     "accepted_at",
     "attempts",
     "consent",
@@ -34,6 +39,7 @@ const KNOWN_ATTRIBUTES: [&str; 49] = [
     "failed",
     "first_attempt_at",
     "generation",
+    "handled_at",
     "ignores_quiet_hours",
     "instance",
     "latest_only",
@@ -157,8 +163,7 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.flag("ignores_quiet_hours", row.ignores_quiet_hours);
     item.optional_text("owner", row.owner.as_ref().map(|owner| owner.0.as_str()));
     item.optional_time("lease_until", row.lease_until);
-    item.optional_text("due_queue", row.due_at.map(|_| row.line.as_str()));
-    item.optional_time("due_at", row.due_at);
+    write_queue(&mut item, row);
     item.optional_time("waiting_since", row.waiting_since);
     if row.attempts > 0 {
         item.number("attempts", row.attempts);
@@ -182,6 +187,41 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.number("ttl", ttl);
     row.unknown_attributes.add_to(&mut item);
     item.into_item()
+}
+
+/// Puts a row that waits into the queue of its line, and one that needs a person into theirs.
+fn write_queue(item: &mut ItemWriter, row: &LedgerRow) {
+    match row.due_at {
+        None if needs_person(row) => {
+            item.text("due_queue", NEEDS_PERSON_QUEUE);
+            item.time("due_at", row.updated_at);
+        }
+        due_at => {
+            item.optional_text("due_queue", due_at.map(|_| row.line.as_str()));
+            item.optional_time("due_at", due_at);
+        }
+    }
+    item.optional_time("handled_at", row.handled_at);
+}
+
+/// Whether a person should look at a row: the customer was not told, or perhaps not, and nobody has
+/// settled it yet.
+fn needs_person(row: &LedgerRow) -> bool {
+    let last_step = row.trail.steps().last().map(|step| &*step.code);
+    let was_not_told = match row.state {
+        MessageState::NeedsHuman | MessageState::Refused => true,
+        // An event that came too late is mostly one of the past: an import, a repeat.
+        MessageState::Expired => last_step != Some(StepCode::ExpiredOnArrival.name()),
+        // Orders without a number are usual. A reminder was due and could not be written.
+        MessageState::Incomplete => row.is_reminder(),
+        MessageState::Accepted => row.delivery_status.has_failed(),
+        MessageState::Held
+        | MessageState::Claimed
+        | MessageState::Unknown
+        | MessageState::Superseded
+        | MessageState::Suppressed => false,
+    };
+    was_not_told && row.handled_at.is_none()
 }
 
 fn write_context(item: &mut ItemWriter, context: &MessageContext) {
@@ -230,7 +270,8 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         ignores_quiet_hours: item.flag("ignores_quiet_hours"),
         owner: item.owned("owner").map(ClaimOwner),
         lease_until: item.time("lease_until"),
-        due_at: item.time("due_at"),
+        due_at: item.time("due_at").filter(|_| item.text("due_queue") != Some(NEEDS_PERSON_QUEUE)),
+        handled_at: item.time("handled_at"),
         waiting_since: item.time("waiting_since"),
         attempts: item.number("attempts").unwrap_or(0),
         first_attempt_at: item.time("first_attempt_at"),
@@ -277,7 +318,7 @@ mod tests {
     use super::*;
     use crate::{
         attributes::{number_value, text_value},
-        ledger::{StepCode, apply_change, row::waiting_row, transition::tests::any_change},
+        ledger::{apply_change, row::waiting_row, transition::tests::any_change},
     };
 
     /// A row that uses every attribute.
@@ -297,6 +338,7 @@ mod tests {
             owner: Some(ClaimOwner("a".into())),
             lease_until: at,
             due_at: at,
+            handled_at: at,
             attempts: 1,
             first_attempt_at: at,
             reason: word(),
@@ -394,6 +436,27 @@ mod tests {
         let mut item = to_item(&full_row(), None, 1);
         item.remove("state");
         assert_eq!(from_item(&item).unwrap_err().fault(), Fault::Permanent);
+    }
+
+    #[test]
+    fn a_row_that_needs_a_person_is_in_their_queue_until_it_is_settled() {
+        let settled = LedgerRow { due_at: None, state: MessageState::NeedsHuman, ..waiting_row() };
+        let queue = |row: &LedgerRow| ItemReader(&to_item(row, None, 1)).owned("due_queue");
+        assert_eq!(queue(&waiting_row()).as_deref(), Some("main"));
+        assert_eq!(queue(&settled).as_deref(), Some(NEEDS_PERSON_QUEUE));
+        assert_eq!(from_item(&to_item(&settled, None, 1)).unwrap(), settled, "it is not due");
+        let handled = LedgerRow { handled_at: Some(settled.updated_at), ..settled.clone() };
+        assert_eq!(queue(&handled), None);
+        let failed = DeliveryStatus { failed: true, ..DeliveryStatus::default() };
+        for (row, needs_person) in [
+            (LedgerRow { state: MessageState::Accepted, ..settled.clone() }, false),
+            (LedgerRow { state: MessageState::Accepted, delivery_status: failed, ..settled.clone() }, true),
+            (LedgerRow { state: MessageState::Incomplete, ..settled.clone() }, false),
+            (LedgerRow { state: MessageState::Incomplete, generation: Some(1), ..settled.clone() }, true),
+            (LedgerRow { state: MessageState::Superseded, ..settled }, false),
+        ] {
+            assert_eq!(queue(&row).is_some(), needs_person, "{row:?}");
+        }
     }
 
     proptest! {

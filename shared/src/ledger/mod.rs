@@ -37,12 +37,12 @@ pub use delivery_status::DeliveryStatus;
 pub use due_items::{DueItem, DueKind};
 pub use greeting_history::ContactState;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
-pub use item::LedgerItemError;
+pub use item::{LedgerItemError, NEEDS_PERSON_QUEUE};
 pub use outbound_message::{Content, OutboundMessage};
 #[cfg(test)]
 pub(crate) use row::waiting_row;
 pub use row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState};
-pub use subject_rows::{SubjectRows, read_subject};
+pub use subject_rows::{SubjectRows, read_rows, read_subject};
 pub use table::{Ledger, LedgerError, OpenOutcome, QueueKind, SaveOutcome};
 pub use trail::{Reason, StepCode};
 pub use transition::{RowChange, TransitionRefused, apply_change};

@@ -130,6 +130,7 @@ impl LedgerRow {
             owner: claimed.then_some(owner),
             lease_until: claimed.then_some(lease_until),
             due_at,
+            handled_at: None,
             waiting_since: None,
             attempts: 0,
             first_attempt_at: None,

@@ -162,6 +162,8 @@ pub struct LedgerRow {
     pub lease_until: Option<Timestamp>,
     /// When the sweep processes it, while it waits.
     pub due_at: Option<Timestamp>,
+    /// When a person settled what it needed. `None` if nobody did.
+    pub handled_at: Option<Timestamp>,
     /// Since when it waits although it should have gone. `None` while it waits for the end of the
     /// quiet hours, or for the next day because of the line's first contacts.
     pub waiting_since: Option<Timestamp>,
@@ -235,6 +237,7 @@ pub(crate) fn waiting_row() -> LedgerRow {
         owner: None,
         lease_until: None,
         due_at: Some(epoch),
+        handled_at: None,
         waiting_since: None,
         attempts: 0,
         first_attempt_at: None,

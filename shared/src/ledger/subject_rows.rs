@@ -1,9 +1,13 @@
 //! All rows of one subject.
 
-use aws_sdk_dynamodb::{Client, types::AttributeValue as Value};
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    types::{AttributeValue as Value, KeysAndAttributes},
+};
 
 use super::{
-    Ledger, LedgerError, LedgerItemError, LedgerRow, appointment_header,
+    IdempotencyKey, Ledger, LedgerError, LedgerItemError, LedgerRow, appointment_header,
     item::from_item,
     table::{is_header, read_all_pages},
 };
@@ -33,6 +37,15 @@ impl SubjectRows {
     pub fn is_empty(&self) -> bool {
         self.appointment.is_none() && self.messages.is_empty() && self.unreadable.is_empty()
     }
+
+    fn add(&mut self, item: &Item) {
+        let read = if is_header(item) {
+            appointment_header::from_item(item).map(|header| self.appointment = Some(header))
+        } else {
+            from_item(item).map(|row| self.messages.push(row))
+        };
+        self.unreadable.extend(read.err());
+    }
 }
 
 /// Reads all rows of a subject, consistently, in one query. Needs no key of pseudonyms, so it works
@@ -41,12 +54,28 @@ pub async fn read_subject(db: &Client, table: &str, subject: &str) -> Result<Sub
     let items = query_subject(db, table, subject).await?;
     let mut rows = SubjectRows::default();
     for item in &items {
-        let read = if is_header(item) {
-            appointment_header::from_item(item).map(|header| rows.appointment = Some(header))
-        } else {
-            from_item(item).map(|row| rows.messages.push(row))
-        };
-        rows.unreadable.extend(read.err());
+        rows.add(item);
+    }
+    Ok(rows)
+}
+
+/// Reads rows of messages by their keys, at most 100, in one request. A row that the table has
+/// deleted is missing, and so is one that the table was too busy to read.
+pub async fn read_rows(db: &Client, table: &str, keys: &[IdempotencyKey]) -> Result<SubjectRows, LedgerError> {
+    let mut rows = SubjectRows::default();
+    if keys.is_empty() {
+        return Ok(rows);
+    }
+    let key_of = |key: &IdempotencyKey| {
+        let part = |text: &str| Value::S(text.to_owned());
+        Item::from([("subject".to_owned(), part(key.subject())), ("stage".to_owned(), part(key.stage()))])
+    };
+    let keys = KeysAndAttributes::builder().set_keys(Some(keys.iter().map(key_of).collect())).build();
+    let keys = keys.map_err(|error| LedgerError::BatchGet(Box::new(SdkError::construction_failure(error))))?;
+    let answer = db.batch_get_item().request_items(table, keys).send().await;
+    let answer = answer.map_err(|error| LedgerError::BatchGet(Box::new(error)))?;
+    for item in answer.responses.unwrap_or_default().remove(table).unwrap_or_default() {
+        rows.add(&item);
     }
     Ok(rows)
 }

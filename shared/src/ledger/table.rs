@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::{
+        batch_get_item::BatchGetItemError,
         get_item::GetItemError,
         put_item::PutItemError,
         query::{QueryError, builders::QueryFluentBuilder},
@@ -55,6 +56,9 @@ pub enum LedgerError {
     /// An item could not be read.
     #[error("a row of the ledger could not be read")]
     Get(#[source] Box<SdkError<GetItemError>>),
+    /// Several items could not be read.
+    #[error("rows of the ledger could not be read")]
+    BatchGet(#[source] Box<SdkError<BatchGetItemError>>),
     /// An item could not be updated.
     #[error("the ledger could not be written")]
     Update(#[source] Box<SdkError<UpdateItemError>>),
@@ -78,6 +82,7 @@ impl ClassifyFault for LedgerError {
             | Self::TooManyConflicts
             | Self::Query(_)
             | Self::Get(_)
+            | Self::BatchGet(_)
             | Self::Update(_)
             | Self::NoRandomNumbers => Fault::Transient,
             Self::InvalidItem(error) => error.fault(),

@@ -133,6 +133,18 @@ pub struct LineStatus {
     pub first_contacts: u32,
 }
 
+impl LineStatus {
+    /// The status in a line's row, which is empty before the first message.
+    pub fn from_item(row: &Item, now: Timestamp) -> Self {
+        let blocked = find_block_reason(row, false, now);
+        Self {
+            blocked: (blocked.until() > now).then_some(blocked),
+            first_contacts_refused_on: ItemReader(row).owned("first_contacts_refused_on"),
+            first_contacts: ItemReader(row).number("first_contacts").unwrap_or(0),
+        }
+    }
+}
+
 /// The time between two slots of a line.
 pub fn slot_interval(messages_per_minute: u32) -> SignedDuration {
     SignedDuration::from_millis(slot_millis(messages_per_minute))
@@ -212,13 +224,7 @@ impl LineState {
             .key("stage", text_value(LINE_STAGE));
         let answer = get.send().await;
         let answer = answer.map_err(|error| LineStateError::Read { line: line.to_owned(), source: Box::new(error) })?;
-        let row = answer.item.unwrap_or_default();
-        let blocked = find_block_reason(&row, false, now);
-        Ok(LineStatus {
-            blocked: (blocked.until() > now).then_some(blocked),
-            first_contacts_refused_on: ItemReader(&row).owned("first_contacts_refused_on"),
-            first_contacts: ItemReader(&row).number("first_contacts").unwrap_or(0),
-        })
+        Ok(LineStatus::from_item(&answer.item.unwrap_or_default(), now))
     }
 
     /// Counts a first contact of a line on this day of the client, `2026-11-29`. Returns whether it

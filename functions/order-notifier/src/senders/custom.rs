@@ -123,6 +123,11 @@ fn derive_instance(
     (!known.is_empty()).then(|| known.join(" "))
 }
 
+/// The id of the order that a delivery names.
+pub(crate) fn find_order_id(body: &[u8], fields: &OrderFields) -> Option<String> {
+    json::parse_document(body).ok()?.at_pointer(fields.order_id.as_str()).owned_text()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

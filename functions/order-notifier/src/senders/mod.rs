@@ -23,3 +23,12 @@ pub(crate) fn parse_delivery(kind: &StoreKind, delivery: &OrderDelivery<'_>) -> 
         StoreKind::Custom(store) => custom::parse_delivery(delivery, &store.fields, &store.events),
     }
 }
+
+/// The id of the order that a delivery names, whatever the delivery leads to.
+pub(crate) fn find_order_id(kind: &StoreKind, topic: Option<&str>, body: &[u8]) -> Option<String> {
+    match kind {
+        StoreKind::Shopify(_) => shopify::find_order_id(topic?, body),
+        StoreKind::WooCommerce(_) => woocommerce::find_order_id(topic?, body),
+        StoreKind::Custom(store) => custom::find_order_id(body, &store.fields),
+    }
+}

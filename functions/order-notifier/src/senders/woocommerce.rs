@@ -463,6 +463,12 @@ fn decode_html(text: &str) -> String {
     }
 }
 
+/// The id of the order that a delivery names. A hook (`action.…`) has none that can be relied on.
+pub(crate) fn find_order_id(topic: &str, body: &[u8]) -> Option<String> {
+    let names_order = topic.starts_with("order.");
+    json::parse_object::<WooOrder<'_>>(body).ok().filter(|_| names_order)?.id.owned_text()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

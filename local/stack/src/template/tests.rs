@@ -285,13 +285,20 @@ fn no_role_allows_every_action_or_every_resource_of_a_service() {
 /// updated, two versions of a function work on the same tables. A change of a line here needs the
 /// steps of docs/decisions/0010-changes-of-a-table.md.
 const RECORDED_TABLES: &str = "\
+BookingInbox/about: about (S), received_at (N); INCLUDE outcome, outcome_at, outcome_text, sender, topic
+BookingInbox/needs-person: needs_person (S), outcome_at (N); INCLUDE outcome, outcome_text, received_at, sender, topic
 BookingInbox: id (S)
+LeadInbox/about: about (S), received_at (N); INCLUDE outcome, outcome_at, outcome_text, sender, topic
+LeadInbox/needs-person: needs_person (S), outcome_at (N); INCLUDE outcome, outcome_text, received_at, sender, topic
 LeadInbox: id (S)
 Ledger/contact: contact (S), created_at (N); KEYS_ONLY
 Ledger/due: due_queue (S), due_at (N); INCLUDE appointment, ignores_quiet_hours, priority, state, useful_until, version, waiting_since, zone
 Ledger/provider: provider_id (S); KEYS_ONLY
 Ledger: subject (S), stage (S)
+LineInbox/needs-person: needs_person (S), outcome_at (N); INCLUDE outcome, outcome_text, received_at, sender, topic
 LineInbox: id (S)
+StoreInbox/about: about (S), received_at (N); INCLUDE outcome, outcome_at, outcome_text, sender, topic
+StoreInbox/needs-person: needs_person (S), outcome_at (N); INCLUDE outcome, outcome_text, received_at, sender, topic
 StoreInbox: id (S)
 ";
 

@@ -18,7 +18,12 @@ mod order;
 mod parcel;
 mod refund;
 
-use tellonce_core::{client_config::Milestone, json::JsonError, telemetry::LogLabel};
+use serde::Deserialize;
+use tellonce_core::{
+    client_config::Milestone,
+    json::{self, JsonError, RawJson},
+    telemetry::LogLabel,
+};
 
 use self::order::FulfillmentExtent;
 use crate::{
@@ -52,6 +57,21 @@ pub(crate) fn parse_delivery(delivery: &OrderDelivery<'_>) -> Result<ParsedOrder
         draft if draft.starts_with("draft_orders/") => Err(OrderSkipReason::Draft),
         other => Err(OrderSkipReason::UnknownTopic(LogLabel::new(other))),
     }
+}
+
+/// The ids in a body: of an order, or of a part of one.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OrderIds<'a> {
+    #[serde(borrow)]
+    id: RawJson<'a>,
+    order_id: RawJson<'a>,
+}
+
+/// The id of the order that a delivery names: its own, or that of its fulfilment, scan or refund.
+pub(crate) fn find_order_id(topic: &str, body: &[u8]) -> Option<String> {
+    let ids = json::parse_object::<OrderIds<'_>>(body).ok()?;
+    if topic.starts_with("orders/") { ids.id.owned_text() } else { ids.order_id.owned_text() }
 }
 
 #[cfg(test)]

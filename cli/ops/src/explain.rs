@@ -1,0 +1,125 @@
+//! What happened to the messages of a subject: reads its rows and its deliveries.
+
+use tellonce_core::{
+    attributes::{Item, ItemReader, text_value},
+    fault::error_chain,
+    ledger::{IdempotencyKey, SubjectRows, read_subject},
+};
+
+use crate::{
+    client_tables::{ClientTables, DeliveryEntry, OpsError},
+    report::{AbsentMessage, DeliveryArrival, DeliveryReport, SubjectReport},
+};
+
+/// The most deliveries of a subject that are read, in one request.
+const MAX_DELIVERIES: usize = 25;
+
+/// The kinds of subjects that messages have.
+const SUBJECT_KINDS: [&str; 4] = ["order", "appointment", "lead", "webhook-reply"];
+
+/// The rows that an answer is about.
+struct FoundRows {
+    subject: String,
+    rows: SubjectRows,
+    /// The stage that was asked for, if it has no message.
+    absent: Option<String>,
+    /// The stages of the subject that have one then.
+    other_stages: Vec<String>,
+}
+
+impl FoundRows {
+    fn of_subject(subject: &str) -> Self {
+        Self { subject: subject.to_owned(), rows: SubjectRows::default(), absent: None, other_stages: Vec::new() }
+    }
+}
+
+impl ClientTables {
+    /// What happened to the messages of a subject (`order:1001`), or to the one of a key
+    /// (`order:1001:ready`), and which deliveries about it led to no message. At most four
+    /// requests.
+    pub async fn explain(&self, name: &str) -> Result<SubjectReport, OpsError> {
+        let found = self.find_rows(name).await?;
+        let without_message = self.read_without_message(&found.subject).await?;
+        if found.rows.is_empty() && found.other_stages.is_empty() && without_message.is_empty() {
+            return Err(OpsError::NotFound(name.to_owned()));
+        }
+        let mut deliveries: Vec<&str> = found.rows.messages.iter().map(|row| row.delivery.as_str()).collect();
+        deliveries.sort_unstable();
+        deliveries.dedup();
+        let mut problems = Vec::new();
+        let read = &deliveries[..deliveries.len().min(MAX_DELIVERIES)];
+        let arrivals = self.read_arrivals(&found.subject, read).await.unwrap_or_else(|error| {
+            problems.push(format!("the deliveries: {}", error_chain(&error)));
+            Vec::new()
+        });
+        if deliveries.len() > MAX_DELIVERIES {
+            problems.push(format!("of {} deliveries, {MAX_DELIVERIES} were read; ask for a key", deliveries.len()));
+        }
+        let mut report = SubjectReport::new(&found.subject, &found.rows, &arrivals);
+        report.absent = found.absent.map(|stage| AbsentMessage { stage, other_stages: found.other_stages });
+        report.without_message = without_message.iter().map(DeliveryReport::of_entry).collect();
+        report.unreadable.extend(problems);
+        Ok(report)
+    }
+
+    /// The rows of a subject, or the one of a key.
+    async fn find_rows(&self, name: &str) -> Result<FoundRows, OpsError> {
+        let kind = name.split(':').next().unwrap_or_default();
+        if !SUBJECT_KINDS.contains(&kind) {
+            return Err(OpsError::NotFound(name.to_owned()));
+        }
+        let rows = read_subject(&self.db, &self.names.ledger, name).await?;
+        let key = IdempotencyKey::parse(name);
+        let (true, Some(key)) = (rows.is_empty(), key) else {
+            return Ok(FoundRows { rows, ..FoundRows::of_subject(name) });
+        };
+        let mut rows = read_subject(&self.db, &self.names.ledger, key.subject()).await?;
+        let other_stages = rows.messages.iter().map(|row| row.key.stage().to_owned()).collect();
+        rows.messages.retain(|row| row.key == key);
+        rows.unreadable.retain(|error| error.key() == name);
+        rows.appointment = None;
+        let found = FoundRows::of_subject(key.subject());
+        if rows.is_empty() {
+            return Ok(FoundRows { absent: Some(key.stage().to_owned()), other_stages, ..found });
+        }
+        Ok(FoundRows { rows, ..found })
+    }
+
+    /// The deliveries about a subject that led to no message, the oldest first.
+    async fn read_without_message(&self, subject: &str) -> Result<Vec<DeliveryEntry>, OpsError> {
+        match self.inbox_of(subject) {
+            Some(inbox) => Ok(self.read_deliveries(inbox, "about", ("about", subject)).await?.list),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The inbox that has the deliveries about a subject.
+    fn inbox_of(&self, subject: &str) -> Option<&str> {
+        match subject.split(':').next() {
+            Some("order") => Some(&self.names.store_inbox),
+            Some("appointment") => Some(&self.names.booking_inbox),
+            Some("lead") => Some(&self.names.lead_inbox),
+            _ => None,
+        }
+    }
+
+    /// When deliveries came in. Those that the inbox no longer has are missing, and so are reads of
+    /// a feed, which nobody delivers.
+    async fn read_arrivals(&self, subject: &str, deliveries: &[&str]) -> Result<Vec<DeliveryArrival>, OpsError> {
+        let keys =
+            deliveries.iter().filter(|id| id.contains('#')).map(|id| Item::from([("id".to_owned(), text_value(*id))]));
+        let keys: Vec<Item> = keys.collect();
+        let (Some(inbox), false) = (self.inbox_of(subject), keys.is_empty()) else { return Ok(Vec::new()) };
+        let items = self.read_batch(inbox, keys, Some("id, sender, topic, received_at")).await?;
+        let arrival = |item: &Item| {
+            let item = ItemReader(item);
+            Some(DeliveryArrival {
+                delivery: item.owned("id")?,
+                sender: item.owned("sender")?,
+                topic: item.owned("topic"),
+                at: item.time("received_at")?,
+            })
+        };
+        Ok(items.iter().filter_map(arrival).collect())
+    }
+}

@@ -1,0 +1,181 @@
+//! What needs a person: messages, deliveries, forms, feeds and lines, the oldest first.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tellonce_core::{
+    attributes::{number_value, send_if_current, text_value, time_value},
+    client_config::ClientConfig,
+    ledger::{IdempotencyKey, LedgerRow, MessageState, NEEDS_PERSON_QUEUE, read_rows},
+    provider::PROVIDER_NAME,
+};
+
+use crate::{
+    client_tables::{ClientTables, DeliveryEntry, OpsError},
+    overview::Overview,
+    report::report_message,
+};
+
+/// The most messages that are listed.
+const MAX_MESSAGES: usize = 100;
+
+/// Everything that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Needs {
+    /// The oldest first.
+    pub list: Vec<Need>,
+    /// How many more there are, at least.
+    pub more: usize,
+}
+
+/// Something that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// Since when.
+    pub since: Timestamp,
+    /// What it is: the key of a message, the id of a delivery, `form contact`.
+    pub name: String,
+    /// The number that it concerns, masked.
+    pub to: Option<String>,
+    /// Why, as a sentence without its full stop.
+    pub reason: String,
+    /// What to do, as sentences.
+    pub action: String,
+    /// The command that settles it, without `tellonce`.
+    pub command: Option<String>,
+}
+
+impl ClientTables {
+    /// What needs a person. Six requests at most, beside those of the overview.
+    pub async fn read_needs(&self, overview: &Overview) -> Result<Needs, OpsError> {
+        let entries = self.read_queue(NEEDS_PERSON_QUEUE).await?;
+        let keys: Vec<_> = entries.list.iter().take(MAX_MESSAGES).map(|entry| entry.key.clone()).collect();
+        let rows = read_rows(&self.db, &self.names.ledger, &keys).await?;
+        let mut list: Vec<Need> = rows.messages.iter().map(need_of_message).collect();
+        let mut more = entries.list.len() - keys.len();
+        let names = &self.names;
+        for inbox in [&names.store_inbox, &names.booking_inbox, &names.lead_inbox, &names.line_inbox] {
+            let deliveries = self.read_deliveries(inbox, "needs-person", ("needs_person", "yes")).await?;
+            list.extend(deliveries.list.iter().take(MAX_MESSAGES).map(need_of_delivery));
+            more += deliveries.list.len().saturating_sub(MAX_MESSAGES);
+        }
+        list.extend(needs_of_overview(overview));
+        list.sort_by(|one, other| (one.since, &one.name).cmp(&(other.since, &other.name)));
+        Ok(Needs { list, more })
+    }
+
+    /// Records that a person settled what a message or a delivery needed. It leaves the list.
+    /// Returns whether it was in it.
+    pub async fn settle_need(&self, name: &str, config: &ClientConfig, now: Timestamp) -> Result<bool, OpsError> {
+        let update = if let Some((sender, _)) = name.split_once('#') {
+            let Some(inbox) = self.inbox_of_sender(sender, config) else { return Ok(false) };
+            let update = self.db.update_item().table_name(inbox).key("id", text_value(name));
+            update.update_expression("REMOVE needs_person").condition_expression("attribute_exists(needs_person)")
+        } else {
+            let Some(key) = IdempotencyKey::parse(name) else { return Ok(false) };
+            self.db
+                .update_item()
+                .table_name(&self.names.ledger)
+                .key("subject", text_value(key.subject()))
+                .key("stage", text_value(key.stage()))
+                // The version changes, so that no function that has read the row overwrites this.
+                .update_expression("SET handled_at = :now, version = version + :one REMOVE due_queue, due_at")
+                .condition_expression("due_queue = :queue")
+                .expression_attribute_values(":now", time_value(now))
+                .expression_attribute_values(":one", number_value(1))
+                .expression_attribute_values(":queue", text_value(NEEDS_PERSON_QUEUE))
+        };
+        send_if_current(update).await.map_err(OpsError::Settle)
+    }
+
+    /// The inbox with the deliveries of a sender.
+    fn inbox_of_sender(&self, sender: &str, config: &ClientConfig) -> Option<&str> {
+        let names = &self.names;
+        [
+            (config.stores.contains_key(sender), &names.store_inbox),
+            (config.calendars.contains_key(sender), &names.booking_inbox),
+            (config.forms.contains_key(sender), &names.lead_inbox),
+            (config.lines.contains_key(sender), &names.line_inbox),
+        ]
+        .into_iter()
+        .find_map(|(is_sender, inbox)| is_sender.then_some(inbox.as_str()))
+    }
+}
+
+fn need_of_message(row: &LedgerRow) -> Need {
+    let report = report_message(row, &[]);
+    let said = report.steps.last().map(|step| step.explanation.clone());
+    let action = match row.state {
+        MessageState::NeedsHuman => {
+            format!("Look into the conversation in {PROVIDER_NAME}. If the message is not there, write it.")
+        }
+        MessageState::Expired => "Tell the customer in another way if it still matters.".to_owned(),
+        MessageState::Incomplete => "Remind the customer by hand, and mend the text in client.toml.".to_owned(),
+        _ => "Tell the customer in another way: the number may not use WhatsApp.".to_owned(),
+    };
+    Need {
+        since: row.updated_at,
+        name: report.key.clone(),
+        to: report.to,
+        reason: report.reason.or(said).unwrap_or_else(|| report.state.to_owned()),
+        action,
+        command: Some(format!("done {}", report.key)),
+    }
+}
+
+fn need_of_delivery(delivery: &DeliveryEntry) -> Need {
+    let (action, replay) = match delivery.outcome.as_str() {
+        "privacy-request" => ("Answer it as docs/operations.md says.", false),
+        "opt-out-not-applied" => ("If the customer still means it, opt them out.", false),
+        "body-too-old" | "topic-contradicts-body" => ("Look at the sender: it may be a copy by a stranger.", false),
+        _ => ("Fix the cause, then replay the delivery.", true),
+    };
+    let topic = delivery.topic.as_ref().map(|topic| format!("{topic}: ")).unwrap_or_default();
+    Need {
+        since: delivery.outcome_at,
+        name: delivery.id.clone(),
+        to: None,
+        reason: format!("{topic}{} ({})", delivery.outcome_text, delivery.outcome),
+        action: action.to_owned(),
+        command: Some(if replay { format!("replay {}", delivery.id) } else { format!("done {}", delivery.id) }),
+    }
+}
+
+/// What only a person can end, and no message shows.
+fn needs_of_overview(overview: &Overview) -> Vec<Need> {
+    let need = |since: Timestamp, name: String, reason: String, action: &str, command: Option<String>| Need {
+        since,
+        name,
+        to: None,
+        reason,
+        action: action.to_owned(),
+        command,
+    };
+    let forms = overview.forms.iter().filter_map(|form| {
+        Some(need(
+            form.held_since?,
+            format!("form {}", form.name),
+            "more leads came than `burst` or `sustained` allows, and all are held".to_owned(),
+            "Check the submissions at the form's sender. Release them, or drop them.",
+            Some(format!("form release {}", form.name)),
+        ))
+    });
+    let feeds = overview.feeds.iter().filter(|feed| feed.is_suspect).map(|feed| {
+        need(
+            feed.read_at.unwrap_or(overview.at),
+            format!("feed {}", feed.name),
+            feed.problem.clone().unwrap_or_else(|| "the feed is suspect".to_owned()),
+            "Compare it with the calendar. If the calendar is right, accept the next read.",
+            Some(format!("feed accept {}", feed.name)),
+        )
+    });
+    let parts = overview.parts.iter().filter(|part| part.is_late).map(|part| {
+        need(
+            part.answered_at.unwrap_or(overview.at),
+            format!("part {}", part.name),
+            "it does not answer heartbeats".to_owned(),
+            "See \"A part does not run\" in docs/operations.md.",
+            None,
+        )
+    });
+    forms.chain(feeds).chain(parts).collect()
+}

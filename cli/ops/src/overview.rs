@@ -1,0 +1,274 @@
+//! The state of a client's stack: what waits, and whether its parts work.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tellonce_core::{
+    attributes::{Item, ItemReader},
+    client_config::{CalendarKind, ClientConfig},
+    heartbeat::HeartbeatPath,
+    ledger::read_rows,
+    line::LineStatus,
+};
+
+use crate::{
+    client_tables::{ClientTables, Entries, OpsError, QueueEntry},
+    report::{MessageReport, report_message},
+};
+
+/// The most messages of a line that are listed with their reasons.
+pub const MAX_LISTED: usize = 50;
+/// The queue of lookups that wait.
+const LOOKUP_QUEUE: &str = "queue:lookups";
+/// A part that has not answered for longer does not run: the alarm `heartbeat-late` is raised then.
+const LATE_HEARTBEAT: SignedDuration = SignedDuration::from_mins(17);
+
+/// The state of a client's stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// When it was read.
+    pub at: Timestamp,
+    /// The lines, by name; also those that `client.toml` no longer has, if something waits for
+    /// them.
+    pub lines: Vec<LineOverview>,
+    /// The CRMs and the targets, by name.
+    pub queues: Vec<QueueOverview>,
+    /// Deliveries whose lookup waits for a sender's API.
+    pub lookups: Wait,
+    /// The forms.
+    pub forms: Vec<FormOverview>,
+    /// The feeds.
+    pub feeds: Vec<FeedOverview>,
+    /// The parts of the stack that answer heartbeats.
+    pub parts: Vec<PartOverview>,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Wait {
+    /// How many.
+    pub count: usize,
+    /// Whether there are more than were counted.
+    pub has_more: bool,
+    /// Since when the oldest one waits although it should have gone. `None` if all of them wait for
+    /// their time, such as the end of the quiet hours.
+    pub oldest_since: Option<Timestamp>,
+    /// When the next one is tried.
+    pub next_try: Option<Timestamp>,
+}
+
+impl Wait {
+    fn of_entries(entries: &Entries<QueueEntry>, now: Timestamp) -> Self {
+        // A task or a message that is due has waited since then.
+        let since = |entry: &QueueEntry| entry.waiting_since.or((entry.due_at <= now).then_some(entry.due_at));
+        Self {
+            count: entries.list.len(),
+            has_more: entries.has_more,
+            oldest_since: entries.list.iter().filter_map(since).min(),
+            next_try: entries.list.iter().map(|entry| entry.due_at.max(now)).min(),
+        }
+    }
+}
+
+/// The state of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LineOverview {
+    /// Its name.
+    pub name: String,
+    /// Whether `client.toml` has it.
+    pub is_configured: bool,
+    /// Why an operator stopped it.
+    pub stopped: Option<String>,
+    /// Why no message may be sent over it now.
+    pub blocked: Option<String>,
+    /// Until when, at the latest check.
+    pub blocked_until: Option<Timestamp>,
+    /// The messages that wait.
+    pub wait: Wait,
+    /// When all of them have gone at the line's rate, if it can send from now on.
+    pub out_by: Option<Timestamp>,
+    /// The messages that are tried first, at most [`MAX_LISTED`].
+    pub messages: Vec<MessageReport>,
+}
+
+/// The state of a CRM or a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct QueueOverview {
+    /// `crm:sales`, `target:team`.
+    pub name: String,
+    /// Why it is paused.
+    pub problem: Option<String>,
+    /// Until when.
+    pub paused_until: Option<Timestamp>,
+    /// The tasks that wait.
+    pub wait: Wait,
+}
+
+/// The state of a form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FormOverview {
+    /// Its name.
+    pub name: String,
+    /// Since when its leads are held.
+    pub held_since: Option<Timestamp>,
+}
+
+/// The state of a feed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FeedOverview {
+    /// The calendar.
+    pub name: String,
+    /// When a complete read was last accepted.
+    pub read_at: Option<Timestamp>,
+    /// What is wrong.
+    pub problem: Option<String>,
+    /// Whether a person has to decide about it.
+    pub is_suspect: bool,
+}
+
+/// A part of the stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartOverview {
+    /// The name of its heartbeat: `store-inbox`.
+    pub name: &'static str,
+    /// When it last answered.
+    pub answered_at: Option<Timestamp>,
+    /// Whether it should have answered since.
+    pub is_late: bool,
+}
+
+impl ClientTables {
+    /// What waits, and whether the parts of the stack work. Two requests, and one for each line,
+    /// CRM and target, and one more for each line with messages that wait.
+    pub async fn read_overview(&self, config: &ClientConfig, now: Timestamp) -> Result<Overview, OpsError> {
+        let known = self.read_subject_items("queues").await?;
+        let lines = queue_names(&known, "lines", config.lines.keys().cloned());
+        let destinations = config.crms.keys().map(|name| format!("crm:{name}"));
+        let destinations = destinations.chain(config.targets.keys().map(|name| format!("target:{name}")));
+        let destinations = queue_names(&known, "destinations", destinations);
+        let feeds: Vec<&String> = feed_names(config).collect();
+        let subjects = (lines.iter().map(|name| format!("line:{name}")))
+            .chain(destinations.iter().cloned())
+            .chain(config.forms.keys().map(|name| format!("form:{name}")))
+            .chain(feeds.iter().map(|name| format!("feed:{name}")))
+            .collect::<Vec<_>>();
+        let states = self.read_states(&subjects).await?;
+        let state_of = |subject: String| states.get(&subject);
+        let mut line_overviews = Vec::new();
+        for name in lines {
+            let overview = self.read_line(config, &name, state_of(format!("line:{name}")), now).await?;
+            let is_over = !overview.is_configured && overview.wait.count == 0;
+            line_overviews.extend((!is_over).then_some(overview));
+        }
+        let mut queues = Vec::new();
+        for name in destinations {
+            let wait = Wait::of_entries(&self.read_queue(&name).await?, now);
+            let queue = read_queue_state(name, state_of, wait, now);
+            let is_over = !is_configured_destination(config, &queue.name) && queue.wait.count == 0;
+            queues.extend((!is_over).then_some(queue));
+        }
+        let forms = config.forms.keys().map(|name| FormOverview {
+            name: name.clone(),
+            held_since: state_of(format!("form:{name}")).and_then(|item| ItemReader(item).time("held_since")),
+        });
+        Ok(Overview {
+            at: now,
+            lines: line_overviews,
+            queues,
+            lookups: Wait::of_entries(&self.read_queue(LOOKUP_QUEUE).await?, now),
+            forms: forms.collect(),
+            feeds: feeds.into_iter().map(|name| read_feed_state(name, state_of(format!("feed:{name}")))).collect(),
+            parts: read_parts(config, &self.read_subject_items("heartbeat").await?, now),
+        })
+    }
+
+    async fn read_line(
+        &self,
+        config: &ClientConfig,
+        name: &str,
+        state: Option<&Item>,
+        now: Timestamp,
+    ) -> Result<LineOverview, OpsError> {
+        let entries = self.read_queue(name).await?;
+        let wait = Wait::of_entries(&entries, now);
+        let keys: Vec<_> = entries.list.iter().take(MAX_LISTED).map(|entry| entry.key.clone()).collect();
+        let rows = read_rows(&self.db, &self.names.ledger, &keys).await?;
+        let mut messages: Vec<MessageReport> = rows.messages.iter().map(|row| report_message(row, &[])).collect();
+        messages.sort_by_key(|message| (message.next_try, message.key.clone()));
+        let empty = Item::new();
+        let status = LineStatus::from_item(state.unwrap_or(&empty), now);
+        let rate = config.lines.get(name).map(|line| i64::from(line.messages_per_minute));
+        let seconds = rate.map(|rate| i64::try_from(wait.count).unwrap_or(i64::MAX).saturating_mul(60) / rate.max(1));
+        Ok(LineOverview {
+            name: name.to_owned(),
+            is_configured: config.lines.contains_key(name),
+            stopped: state.and_then(|item| ItemReader(item).owned("stopped")),
+            blocked: status.blocked.as_ref().map(|blocked| blocked.reason()),
+            blocked_until: status.blocked.as_ref().map(|blocked| blocked.until()),
+            out_by: seconds.filter(|_| wait.count > 0).map(|seconds| now + SignedDuration::from_secs(seconds)),
+            wait,
+            messages,
+        })
+    }
+}
+
+/// The calendars that are feeds.
+fn feed_names(config: &ClientConfig) -> impl Iterator<Item = &String> {
+    config.calendars.iter().filter(|(_, calendar)| matches!(calendar.kind, CalendarKind::Ics(_))).map(|(name, _)| name)
+}
+
+fn is_configured_destination(config: &ClientConfig, queue: &str) -> bool {
+    match queue.split_once(':') {
+        Some(("crm", name)) => config.crms.contains_key(name),
+        Some((_, name)) => config.targets.contains_key(name),
+        None => false,
+    }
+}
+
+/// The configured queues, and those that were configured once.
+fn queue_names(known: &[Item], stage: &str, configured: impl Iterator<Item = String>) -> BTreeSet<String> {
+    let row = known.iter().find(|item| ItemReader(item).text("stage") == Some(stage));
+    let names = row.and_then(|item| match item.get("queue_names") {
+        Some(AttributeValue::Ss(names)) => Some(names.clone()),
+        _ => None,
+    });
+    configured.chain(names.unwrap_or_default()).collect()
+}
+
+fn read_queue_state<'a>(
+    name: String,
+    state_of: impl Fn(String) -> Option<&'a Item>,
+    wait: Wait,
+    now: Timestamp,
+) -> QueueOverview {
+    let state = state_of(name.clone()).map(ItemReader);
+    let paused_until = state.and_then(|state| state.time("paused_until")).filter(|until| *until > now);
+    QueueOverview { name, problem: state.and_then(|state| state.owned("reason")), paused_until, wait }
+}
+
+fn read_feed_state(name: &str, state: Option<&Item>) -> FeedOverview {
+    let state = state.map(ItemReader);
+    let time = |attribute| state.and_then(|state| state.time(attribute));
+    FeedOverview {
+        name: name.to_owned(),
+        read_at: time("read_at"),
+        problem: state.and_then(|state| state.owned("problem")),
+        is_suspect: time("suspect_since").is_some() || time("postponing_since").is_some(),
+    }
+}
+
+fn read_parts(config: &ClientConfig, rows: &[Item], now: Timestamp) -> Vec<PartOverview> {
+    let answers: BTreeMap<&str, Option<Timestamp>> = rows
+        .iter()
+        .filter_map(|row| Some((ItemReader(row).text("stage")?, ItemReader(row).time("received_at"))))
+        .collect();
+    let used = HeartbeatPath::ALL.into_iter().filter(|path| path.is_used(config));
+    let part = |path: HeartbeatPath| {
+        let answered_at = answers.get(path.name()).copied().flatten();
+        let is_late = answered_at.is_none_or(|at| now.duration_since(at) > LATE_HEARTBEAT);
+        PartOverview { name: path.name(), answered_at, is_late }
+    };
+    used.map(part).collect()
+}
