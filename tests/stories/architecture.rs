@@ -15,7 +15,7 @@ use crate::sources::{code_without_tests, package_folders, rust_files, workspace_
 /// The packages of the workspace that each package may use. A function uses `shared` alone.
 fn allowed_packages(folder: &str) -> &'static [&'static str] {
     match folder {
-        "local/samples" | "shared" | "tests" | "tests/loopback" => &[],
+        "local/samples" | "shared" | "tests/loopback" => &[],
         "cli" => &[
             "lead-first-touch",
             "order-notifier",
@@ -28,7 +28,17 @@ fn allowed_packages(folder: &str) -> &'static [&'static str] {
         "local/fakes" => &["tellonce-core", "tellonce-samples"],
         "local/stack" => &["tellonce-core", "tellonce-fakes", "tellonce-ops"],
         "local/console" | "local/bench" => &["tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
-        "local/run" => &["tellonce-console", "tellonce-core", "tellonce-fakes", "tellonce-stack"],
+        "local/run" => &["tellonce-console", "tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
+        "tests" => &[
+            "tellonce-bench",
+            "tellonce-check",
+            "tellonce-console",
+            "tellonce-core",
+            "tellonce-fakes",
+            "tellonce-ops",
+            "tellonce-samples",
+            "tellonce-stack",
+        ],
         _ => &["tellonce-core"],
     }
 }

@@ -5,8 +5,8 @@
 //! checks the customer's phone and the ledger. A story does not sleep: it moves the functions'
 //! clock.
 //!
-//! Six modules check the sources instead: [`architecture`], [`modules`], [`figures`], [`recipes`],
-//! [`reference_pages`] and [`words`].
+//! Seven modules check the sources instead: [`architecture`], [`builds`], [`figures`], [`modules`],
+//! [`recipes`], [`reference_pages`] and [`words`].
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
@@ -14,6 +14,7 @@ mod architecture;
 mod bad_input;
 mod booking_endpoint;
 mod budget;
+mod builds;
 mod calendars;
 mod console;
 mod conversations;
