@@ -1,5 +1,5 @@
-//! `tellonce check`: the problems of a client's folder with file, line and remedy, the secrets to
-//! create, and the field in which each form's facts are looked up.
+//! `tellonce check`: the problems of a client's folder with file, line and remedy. On request also
+//! the secrets to create, and the field in which each form's facts are looked up.
 
 use std::{
     fmt::{self, Write as _},
@@ -17,8 +17,25 @@ use crate::{
     secrets::{SecretsFile, find_tracked_file},
 };
 
+#[derive(clap::Args)]
+pub(crate) struct CheckArguments {
+    /// The client's folder, e.g. clients/demo.
+    folder: PathBuf,
+    /// A file of secrets to check as well: a JSON object, full secret name → "value" or {"current",
+    /// "previous"}. Default: secrets.json in the folder, if it exists.
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// Print what each secret contains, with the command that creates it.
+    #[arg(long)]
+    list_secrets: bool,
+    /// Print for each form where its facts are looked up, its consent, and which leads it greets.
+    #[arg(long)]
+    list_forms: bool,
+}
+
 /// Checks a client's folder. The output ends with a summary line.
-pub(crate) fn run_check(folder: &Path, secrets: Option<&Path>) -> anyhow::Result<CommandOutput> {
+pub(crate) fn run_check(arguments: &CheckArguments) -> anyhow::Result<CommandOutput> {
+    let (folder, secrets) = (arguments.folder.as_path(), arguments.secrets.as_deref());
     let file = folder.join("client.toml");
     let text = std::fs::read_to_string(&file).with_context(|| {
         format!("could not read {}; name the client's folder: tellonce check clients/demo", file.display())
@@ -39,8 +56,15 @@ pub(crate) fn run_check(folder: &Path, secrets: Option<&Path>) -> anyhow::Result
         writeln!(text, "{}:{line}: {}: {what}\n  → {remedy}", file.display(), severity_name(*severity))?;
     }
     if let Some(config) = &config {
-        list_secrets(config, &mut text)?;
-        forms::list_forms(config, &mut text)?;
+        if arguments.list_secrets {
+            list_secrets(config, &mut text)?;
+        }
+        if arguments.list_forms {
+            forms::list_forms(config, &mut text)?;
+        }
+        if !(arguments.list_secrets || arguments.list_forms) {
+            point_to_lists(config, folder, &mut text)?;
+        }
     }
     let count = |severity| found.iter().filter(|(_, finding)| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -91,6 +115,18 @@ fn find_missing_files(folder: &Path, config: Option<&ClientConfig>) -> Vec<(Path
         found.push((folder.join("client.toml"), finding));
     }
     found
+}
+
+/// Names the options that list secrets and forms.
+fn point_to_lists(config: &ClientConfig, folder: &Path, text: &mut String) -> fmt::Result {
+    let folder = folder.display();
+    let secrets = format_count(list_needed_secrets(config).len(), "secret value");
+    writeln!(text, "{secrets}: `tellonce check {folder} --list-secrets` prints the commands that store them")?;
+    if !config.forms.is_empty() {
+        let forms = format_count(config.forms.len(), "form");
+        writeln!(text, "{forms}: `tellonce check {folder} --list-forms` shows where each fact of a lead is looked up")?;
+    }
+    Ok(())
 }
 
 /// Lists the secrets to create, as commands that read the value from the keyboard. The value is

@@ -19,7 +19,7 @@ mod secrets;
 mod stack_arguments;
 mod webhook;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -37,16 +37,8 @@ struct CliArguments {
 
 #[derive(Subcommand)]
 enum CliCommand {
-    /// Checks a client's folder and lists the secrets it needs. Exits with code 1 if there is an
-    /// error.
-    Check {
-        /// The client's folder, e.g. clients/demo.
-        folder: PathBuf,
-        /// A file of secrets to check as well: a JSON object, full secret name → "value" or
-        /// {"current", "previous"}. Default: secrets.json in the folder, if it exists.
-        #[arg(long, value_name = "FILE")]
-        secrets: Option<PathBuf>,
-    },
+    /// Checks a client's folder. Exits with code 1 if there is an error.
+    Check(check::CheckArguments),
     /// Prints the JSON schema of client.toml, for editors.
     Schema,
     /// Runs recorded deliveries through the code of the functions and prints the messages that each
@@ -69,7 +61,7 @@ enum CliCommand {
 
 fn main() -> ExitCode {
     let done = match CliArguments::parse().command {
-        CliCommand::Check { folder, secrets } => check::run_check(&folder, secrets.as_deref()),
+        CliCommand::Check(arguments) => check::run_check(&arguments),
         CliCommand::Schema => schema::render_schema().map(CommandOutput::from_text),
         CliCommand::Preview(arguments) => preview::run_preview(&arguments),
         CliCommand::Explain(arguments) => explain::explain(&arguments),

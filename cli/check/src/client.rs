@@ -66,19 +66,31 @@ pub(super) fn check_time_zone(zone: &str, path: &[&str], findings: &mut FindingC
     }
 }
 
+/// The code of Hebrew until 1989.
+const OLD_HEBREW: &str = "iw";
+
+fn is_language_code(language: &str) -> bool {
+    (2..=3).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_lowercase())
+}
+
+/// Whether every language is one. Otherwise the list has its finding, and what is said about the
+/// texts of each language would only repeat it.
+pub(super) fn has_language_codes(config: &ClientConfig) -> bool {
+    config.languages.iter().all(|language| is_language_code(language) && language != OLD_HEBREW)
+}
+
 fn check_languages(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
     if config.languages.is_empty() {
         findings.add_error(&["languages"], "there is no language", "name at least one, like [\"he\", \"en\"]");
     }
     for (place, language) in config.languages.iter().enumerate() {
-        let primary = (2..=3).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_lowercase());
-        if language == "iw" {
+        if language == OLD_HEBREW {
             findings.add_error(
                 &["languages"],
                 "`iw` is an old code, and texts are not found by it",
-                "write `he` for Hebrew",
+                "write `he` for Hebrew, here and in the texts",
             );
-        } else if !primary {
+        } else if !is_language_code(language) {
             let what = format!("`{language}` is not the code of a language");
             findings.add_error(&["languages"], what, "write two or three lower-case letters, like `he` or `en`");
         }

@@ -202,7 +202,9 @@ fn check_countries_and_language(
             format!("add `{own}`, or write the form's own `country`"),
         );
     }
-    if let Some(language) = form.language.as_ref().filter(|language| !config.languages.contains(language)) {
+    if let Some(language) = form.language.as_ref().filter(|language| !config.languages.contains(language))
+        && client::has_language_codes(config)
+    {
         let what = format!("no message is sent in `{language}`");
         findings.add_error(&at("language"), what, suggest_name(language, config.languages.iter().map(String::as_str)));
     }

@@ -70,6 +70,11 @@ fn explain_error(message: &str, wrong: &str, path: Option<&[String]>) -> (String
     }
     if message.starts_with("missing field") {
         let what = format!("`{wrong}` is missing here");
+        if wrong == "consent" {
+            let remedy = "add consent = { field = \"…\" } with the name of the checkbox, or consent = { stated = \"…\" } with the \
+                          sentence above the button";
+            return (what, remedy.to_owned());
+        }
         return (what, format!("add `{wrong} = …`; docs/configuration.md says what it means"));
     }
     if message.starts_with("invalid type: unit variant") || message.starts_with("wanted exactly 1 element") {
@@ -79,7 +84,14 @@ fn explain_error(message: &str, wrong: &str, path: Option<&[String]>) -> (String
     if let Some((given, wanted)) =
         message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
     {
-        let remedy = if wanted == "a string" { "write it in quotes".to_owned() } else { format!("write {wanted}") };
+        let (wanted, remedy) = match wanted {
+            "a string" => ("a text", "write it in quotes".to_owned()),
+            "a boolean" => ("true or false", "write true or false, without quotes".to_owned()),
+            "u8" | "u16" | "u32" | "u64" | "i64" => {
+                ("a whole number", "write a number without quotes, such as 20".to_owned())
+            }
+            _ => (wanted, format!("write {wanted}")),
+        };
         return (format!("this is {}, and should be {wanted}", describe_kind(given)), remedy);
     }
     (message.to_owned(), "docs/configuration.md shows every field with an example".to_owned())

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use super::{FindingCollector, Severity, suggest_name};
+use super::{FindingCollector, Severity, client::has_language_codes, suggest_name};
 use tellonce_core::{
     client_config::{ClientConfig, MediaMode, MessageTemplates},
     contact::Phone,
@@ -30,6 +30,9 @@ pub(super) fn check_templates(
     findings: &mut FindingCollector<'_>,
 ) {
     let good_links = check_links(topic, at, texts, findings);
+    if !has_language_codes(config) {
+        return;
+    }
     check_languages(config, at, &["text"], texts.text.keys(), findings);
     if let Some(button) = texts.button {
         check_languages(config, at, &["button", "text"], button.text.keys(), findings);

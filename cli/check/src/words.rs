@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::FindingCollector;
+use super::{FindingCollector, client::has_language_codes};
 use tellonce_core::client_config::ClientConfig;
 
 /// A word with fewer letters and digits is part of many messages.
@@ -81,14 +81,15 @@ pub(super) fn check_opt_out_words(config: &ClientConfig, findings: &mut FindingC
 /// Checks both lists: the client's languages, no empty word, no duplicates.
 fn check_word_lists(config: &ClientConfig, words: &WordsByLanguage, at: &[&str], findings: &mut FindingCollector<'_>) {
     let below = |language| [at, &[language]].concat();
-    for language in &config.languages {
+    let has_codes = has_language_codes(config);
+    for language in config.languages.iter().filter(|_| has_codes) {
         if !words.contains_key(language) {
             let what = format!("there is no word in `{language}`");
             findings.add_warning(at, what, "write some: messages in that language match no word otherwise");
         }
     }
     for (language, list) in words {
-        if !config.languages.contains(language) {
+        if has_codes && !config.languages.contains(language) {
             let what = format!("`{language}` is not one of the client's languages");
             findings.add_warning(&below(language), what, "add it to languages, or correct it; its words count anyway");
         }

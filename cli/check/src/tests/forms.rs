@@ -315,7 +315,7 @@ fn a_lead_without_consent_is_never_greeted() {
         "",
         "[forms.gravity]",
         "error",
-        &["`consent` is missing here"],
+        &["`consent` is missing here", "consent = { field = \"…\" }", "consent = { stated = \"…\" }"],
     );
 }
 
@@ -323,6 +323,8 @@ fn a_lead_without_consent_is_never_greeted() {
 fn limits_and_repeats_stay_in_their_range() {
     FILE.assert_one_finding("leads = 2,", "leads = 0,", "per_phone", "error", &["1 to 100000"]);
     FILE.assert_one_finding("leads = 20", "leads = 100001", "burst", "error", &["1 to 100000"]);
+    let number = ["this is a text, and should be a whole number", "write a number without quotes"];
+    FILE.assert_one_finding("leads = 20", "leads = \"20\"", "burst", "error", &number);
     FILE.assert_one_finding("within = \"10m\"", "within = \"8d\"", "burst", "error", &["\"1m\" to \"7d\""]);
     FILE.assert_one_finding("within = \"1d\"", "within = \"8d\"", "per_phone", "error", &["\"1m\" to \"7d\""]);
     for within in ["59m", "91d"] {
