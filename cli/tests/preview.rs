@@ -8,11 +8,13 @@ mod common;
 use common::{ClientFolder, copy_demo_client, repository_root, run_tellonce};
 use serde_json::Value;
 
-/// The lines of a preview that succeeded.
+/// The lines of a preview.
 fn run_preview(arguments: &[&str]) -> Vec<Value> {
-    let run = run_tellonce(&[&["preview"], arguments].concat());
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let run = run_tellonce(&[&["preview", "--json"], arguments].concat());
+    let lines: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let is_refused = lines.iter().any(|delivery| delivery["refused"].is_string());
+    assert_eq!(run.code, if is_refused { 2 } else { 0 }, "{}", run.stderr);
+    lines
 }
 
 /// The arguments for cases of a folder of samples: headers file, body file and time of each.
@@ -183,7 +185,12 @@ fn preview_at_night(events: &[(&str, &str)]) -> Vec<Value> {
         "h.headers.txt".to_owned(),
         "Content-Type: application/json\nX-Webhook-Token: test-static-header-token-1\n",
     );
-    let mut arguments = vec!["preview".to_owned(), "--client".to_owned(), folder.path().to_str().unwrap().to_owned()];
+    let mut arguments = vec![
+        "preview".to_owned(),
+        "--json".to_owned(),
+        "--client".to_owned(),
+        folder.path().to_str().unwrap().to_owned(),
+    ];
     arguments.extend(["--route".to_owned(), "/stores/zap".to_owned()]);
     for (place, (event, now)) in events.iter().enumerate() {
         let body = format!(
@@ -590,4 +597,43 @@ fn line_events_are_listed_and_not_previewed() {
     assert!(preview_error("/lines/main/hunter2", recorded).contains("line events are not previewed"));
     let feed = preview_error("/lines/main/hunter2", ["--ics", "clients/demo/feeds/diary.ics"]);
     assert!(feed.contains("`/lines/main/…` is not a calendar"), "{feed}");
+}
+
+/// A preview for people, without `--json`: its exit code, and what it prints.
+fn preview_for_people(arguments: &[&str]) -> (i32, String) {
+    let run = run_tellonce(&[&["preview", "--client", "clients/demo"], arguments].concat());
+    assert_eq!(run.stderr, "");
+    (run.code, run.stdout)
+}
+
+#[test]
+fn a_person_sees_each_message_as_on_the_phone_and_why_a_delivery_sends_nothing() {
+    let list = case_arguments(
+        "stores/shopify",
+        &[
+            ("orders_paid", "orders_paid.json", "2026-11-18T08:15:10Z"),
+            ("orders_paid", "orders_paid.json", "2026-11-18T08:15:12Z"),
+            ("orders_create.bad_signature", "orders_create.json", "2026-11-18T08:16:05Z"),
+            ("fulfillments_create", "fulfillments_create.json", "2026-11-19T07:30:05Z"),
+        ],
+    );
+    let list: Vec<&str> = list.iter().map(String::as_str).collect();
+    let (code, orders) = preview_for_people(&[&["--route", "/stores/shop"], &list[..]].concat());
+    assert_eq!(code, 2, "one is refused");
+    let feed = ["--route", "/bookings/diary", "--ics", "events/bookings/ics/feed.ics", "--now", "2026-11-20T00:00:00Z"];
+    let (feed_code, feed) = preview_for_people(&feed);
+    let lead = case_arguments("leads/typeform", &[("form_response", "form_response.json", "2026-11-19T10:00:00Z")]);
+    let lead: Vec<&str> = lead.iter().map(String::as_str).collect();
+    let (lead_code, lead) = preview_for_people(&[&["--route", "/leads/typeform"], &lead[..]].concat());
+    assert_eq!((feed_code, lead_code), (0, 0));
+    insta::assert_snapshot!([orders, feed, lead].join("--------\n"));
+}
+
+#[test]
+fn an_old_recording_names_the_option_that_shows_it_as_it_was() {
+    let arguments = ["--route", "/stores/woo", "--folder", "events/stores/woocommerce"];
+    let (_, shown) = preview_for_people(&arguments);
+    assert!(shown.contains("To see it as it was on that day, add --now 2026-11-18T"), "{shown}");
+    let (_, at_its_time) = preview_for_people(&[&arguments[..], &["--now", "2026-11-19T10:00:02Z"]].concat());
+    assert!(!at_its_time.contains("add --now"), "{at_its_time}");
 }

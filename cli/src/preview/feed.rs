@@ -29,13 +29,13 @@ use super::{
 #[derive(Serialize)]
 pub(super) struct FeedAppointmentPreview {
     /// The last file that changed it.
-    case: String,
+    pub(super) case: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<AppointmentPreview>,
-    messages: Vec<MessagePreview>,
+    pub(super) event: Option<AppointmentPreview>,
+    pub(super) messages: Vec<MessagePreview>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    skipped_reminders: Vec<SkippedReminder>,
-    skip_reason: Option<String>,
+    pub(super) skipped_reminders: Vec<SkippedReminder>,
+    pub(super) skip_reason: Option<String>,
 }
 
 impl FeedAppointmentPreview {

@@ -8,7 +8,8 @@
 //! - [`bookings`] uses `reminder_scheduler`
 //! - [`leads`] uses `lead_first_touch`
 //!
-//! Each message is sent with the decisions of `tellonce_core::dispatch`.
+//! Each message is sent with the decisions of `tellonce_core::dispatch`. [`people`] shows the
+//! result to people, and [`report`] as JSON.
 //!
 //! Two things are simulated: the tables are in memory ([`in_memory_ledger`]), and the responses of
 //! stores, booking systems and forms to lookups come from files (`--lookup`).
@@ -20,10 +21,14 @@ mod in_memory_ledger;
 mod inbound_route;
 mod leads;
 mod orders;
+mod people;
 mod report;
 mod simulator;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use http::Method;
@@ -40,6 +45,7 @@ use webhook_receiver::{SenderKind, route_request};
 use crate::{command_output::CommandOutput, secrets::SecretsFile};
 use cases::RecordedDelivery;
 use inbound_route::InboundRoute;
+use people::PeopleReport;
 use report::DeliveryPreview;
 use simulator::simulate_deliveries;
 
@@ -79,35 +85,45 @@ pub(crate) struct PreviewArguments {
     /// sender. May be repeated.
     #[arg(long, value_name = "FILE")]
     lookup: Vec<PathBuf>,
-    /// Print indented JSON for people.
+    /// Print one line of JSON for each delivery, or for each appointment of a feed.
     #[arg(long)]
-    pretty: bool,
+    json: bool,
 }
 
-/// Prints one line of JSON for each delivery, or for each appointment of a feed.
+/// The exit code if a delivery is refused, as a forged one is.
+const CODE_OF_REFUSAL: u8 = 2;
+
+/// Prints each delivery, or each appointment of a feed, with its messages.
 pub(crate) fn run_preview(arguments: &PreviewArguments) -> anyhow::Result<CommandOutput> {
     let config = load_config(&arguments.client)?;
+    let present = arguments.now.is_empty().then(|| Clock::default().now());
+    let report = PeopleReport::new(&config, present);
     if arguments.ics.is_empty() {
         let cases = match &arguments.folder {
             Some(folder) => cases::read_folder(folder)?,
             None => cases::read_pairs(&arguments.headers, &arguments.body)?,
         };
-        render_json_lines(&preview_deliveries(arguments, &config, &cases)?, arguments.pretty)
+        let deliveries = preview_deliveries(arguments, &config, &cases)?;
+        let text = if arguments.json { render_json_lines(&deliveries)? } else { report.of_deliveries(&deliveries)? };
+        let is_refused = deliveries.iter().any(|delivery| delivery.refused.is_some());
+        let code = if is_refused { ExitCode::from(CODE_OF_REFUSAL) } else { ExitCode::SUCCESS };
+        Ok(CommandOutput { text, code })
     } else {
         let times = resolve_times(&arguments.now, arguments.ics.len())?;
         let calendar = find_calendar(&config, &arguments.route)?;
-        render_json_lines(&feed::preview_feed(&config, calendar, &arguments.ics, &times)?, arguments.pretty)
+        let appointments = feed::preview_feed(&config, calendar, &arguments.ics, &times)?;
+        let text = if arguments.json { render_json_lines(&appointments)? } else { report.of_feed(&appointments)? };
+        Ok(CommandOutput::from_text(text))
     }
 }
 
-fn render_json_lines<T: Serialize>(shown: &[T], pretty: bool) -> anyhow::Result<CommandOutput> {
+fn render_json_lines<T: Serialize>(shown: &[T]) -> anyhow::Result<String> {
     let mut text = String::new();
     for one in shown {
-        let json = if pretty { serde_json::to_string_pretty } else { serde_json::to_string };
-        text.push_str(&json(one)?);
+        text.push_str(&serde_json::to_string(one)?);
         text.push('\n');
     }
-    Ok(CommandOutput::from_text(text))
+    Ok(text)
 }
 
 const LINES_NOT_PREVIEWED: &str = "line events are not previewed: they send customers no order updates, reminders or \
