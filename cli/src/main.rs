@@ -1,8 +1,9 @@
 //! `tellonce`, the agency's tool: checks a client's configuration, previews its messages, and says
 //! what happened to them. It sends nothing.
 //!
-//! Run `check` before every deployment, `preview` while you set up texts and senders, and `schema`
-//! after the configuration's types change. These commands work offline and touch no account.
+//! `new` makes a client's folder. Run `check` before every deployment, `preview` while you set up
+//! texts and senders, and `schema` after the configuration's types change. These commands work
+//! offline and touch no account.
 //! `explain` reads the tables of a client and changes nothing. `webhook register` asks for
 //! confirmation and makes one call to the provider, once for each line.
 #![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
@@ -11,6 +12,7 @@ mod check;
 mod command_output;
 mod explain;
 mod forms;
+mod new;
 mod overview;
 mod people_time;
 mod preview;
@@ -37,6 +39,9 @@ struct CliArguments {
 
 #[derive(Subcommand)]
 enum CliCommand {
+    /// Makes a client: its folder with settings, texts and local secrets, and its environment in
+    /// samconfig.toml.
+    New(new::NewArguments),
     /// Checks a client's folder. Exits with code 1 if there is an error.
     Check(check::CheckArguments),
     /// Prints the JSON schema of client.toml, for editors.
@@ -61,6 +66,7 @@ enum CliCommand {
 
 fn main() -> ExitCode {
     let done = match CliArguments::parse().command {
+        CliCommand::New(arguments) => new::make_client(&arguments),
         CliCommand::Check(arguments) => check::run_check(&arguments),
         CliCommand::Schema => schema::render_schema().map(CommandOutput::from_text),
         CliCommand::Preview(arguments) => preview::run_preview(&arguments),
