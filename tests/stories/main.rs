@@ -23,6 +23,7 @@ mod deployment;
 mod explain;
 mod feeds;
 mod figures;
+mod first_hour;
 mod gauges;
 mod heartbeats;
 mod lead_endpoint;

@@ -1,11 +1,16 @@
 //! What a stack on this machine says about itself, in its state folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
 /// The file in the state folder, while the stack runs.
 const FILE_NAME: &str = "stack.json";
+/// The file in the state folder that a stack locks while it runs.
+pub const LOCK_NAME: &str = "lock";
 
 /// A stack on this machine cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +18,9 @@ pub enum LocalStackError {
     /// No stack runs with this folder.
     #[error("no stack runs with the state folder {0}; start one with `cargo run`, or name its folder with --state")]
     NotRunning(PathBuf),
+    /// Several stacks run, each with a folder below this one.
+    #[error("several stacks run below {}; choose one with --state: {}", .0.display(), list_paths(.1))]
+    SeveralRun(PathBuf, Vec<PathBuf>),
     /// The file cannot be read or written.
     #[error("{path} could not be read or written")]
     File {
@@ -80,8 +88,20 @@ impl LocalStackFile {
         }
     }
 
-    /// Reads the file of the stack that runs with a state folder.
+    /// Reads the file of the stack that runs with this state folder, or with a folder in it:
+    /// `cargo run` uses `.local/<client>`.
     pub fn read(state: &Path) -> Result<Self, LocalStackError> {
+        if state.join(FILE_NAME).is_file() {
+            return Self::read_folder(state);
+        }
+        match find_running(state).as_slice() {
+            [only] => Self::read_folder(only),
+            [] => Err(LocalStackError::NotRunning(state.to_owned())),
+            several => Err(LocalStackError::SeveralRun(state.to_owned(), several.to_vec())),
+        }
+    }
+
+    fn read_folder(state: &Path) -> Result<Self, LocalStackError> {
         let path = state.join(FILE_NAME);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
@@ -91,5 +111,57 @@ impl LocalStackFile {
             Err(source) => return Err(LocalStackError::File { path, source }),
         };
         serde_json::from_slice(&text).map_err(|source| LocalStackError::OtherVersion { path, source })
+    }
+}
+
+/// The folders in `states` with which a stack runs, in the order of their names.
+fn find_running(states: &Path) -> Vec<PathBuf> {
+    let folders = states.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut running: Vec<PathBuf> = folders.filter(|folder| is_running(folder)).collect();
+    running.sort();
+    running
+}
+
+/// Whether a stack runs with this folder. One that was killed leaves its files, and no lock.
+fn is_running(state: &Path) -> bool {
+    let is_locked = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    state.join(FILE_NAME).is_file() && File::open(state.join(LOCK_NAME)).is_ok_and(is_locked)
+}
+
+fn list_paths(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder as a running stack leaves it. The stack runs until the lock is dropped.
+    fn run_stack(state: &Path) -> (LocalStackFile, File) {
+        std::fs::create_dir_all(state).unwrap();
+        let lock = File::create(state.join(LOCK_NAME)).unwrap();
+        lock.lock().unwrap();
+        let endpoint = "http://127.0.0.1:1";
+        let file = LocalStackFile {
+            client: state.to_owned(),
+            clock: state.join("clock"),
+            endpoints: LocalEndpoints::new(endpoint.to_owned(), endpoint.to_owned(), endpoint),
+        };
+        file.write(state).unwrap();
+        (file, lock)
+    }
+
+    #[test]
+    fn the_only_stack_that_runs_is_found_and_one_of_several_is_not_guessed() {
+        let states = tempfile::tempdir().unwrap();
+        let read = || LocalStackFile::read(states.path());
+        assert!(matches!(read(), Err(LocalStackError::NotRunning(_))));
+        let (demo, _demo_lock) = run_stack(&states.path().join("demo"));
+        let (acme, acme_lock) = run_stack(&states.path().join("acme"));
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("choose one with --state") && error.contains("acme, "), "{error}");
+        assert_eq!(LocalStackFile::read(&states.path().join("acme")).unwrap(), acme);
+        drop(acme_lock);
+        assert_eq!(read().unwrap(), demo, "a stack that was killed leaves its file");
     }
 }

@@ -1,46 +1,59 @@
-//! Keyboard commands of a local run: a letter and Enter.
+//! Keyboard commands of a local run.
 
 use anyhow::Context as _;
-use tellonce_console::samples::{self, ConsoleSample, OrderSampleFactory, SampleTargets};
-use tellonce_core::client_config::ClientConfig;
+use tellonce_console::samples;
 use tellonce_fakes::provider::HealthPreset;
 use tellonce_stack::LocalStack;
 
-/// The keys and their effects.
-pub(crate) const KEYS_HELP: &str =
-    "o send a signed sample order · d send the same again · l take the line down or up · q quit";
+use crate::first_message::{FirstMessage, SampleFactory};
 
-/// Samples of a ready order, one per kind of store. The first one with a configured store is sent.
-const READY_SAMPLES: [ConsoleSample; 4] =
-    [ConsoleSample::ShopifyReady, ConsoleSample::WooReady, ConsoleSample::ErpReady, ConsoleSample::ZapReady];
+/// The keys and their effects.
+pub(crate) const KEYS_HELP: &str = "o send a signed sample · d send the same again · l take the line down or up · \
+                                    r run the schedule now · c show the console's address · q quit";
 
 /// Remembers the last sample for "the same again".
 #[derive(Default)]
 pub(crate) struct KeyboardCommands {
-    samples: OrderSampleFactory,
+    samples: SampleFactory,
 }
 
 impl KeyboardCommands {
     /// Runs a key's command and returns a line for the terminal.
     pub(crate) async fn run_key(&self, stack: &LocalStack, key: &str) -> anyhow::Result<String> {
         match key {
-            "o" => self.send_sample(stack, None).await,
-            "d" => self.send_sample(stack, Some(ConsoleSample::RepeatLast)).await,
+            "o" => self.send_sample(stack).await,
+            "d" => {
+                let last = self.samples.last_delivery().context("no delivery was sent yet; press o first")?;
+                Ok(post(stack, last).await)
+            }
             "l" => toggle_lines(stack),
+            "r" => run_schedule(stack).await,
+            "c" => Ok(format!("The console is at {}/", stack.gateway_url())),
             other => Ok(format!("Unknown key {other}: {KEYS_HELP}")),
         }
     }
 
-    async fn send_sample(&self, stack: &LocalStack, case: Option<ConsoleSample>) -> anyhow::Result<String> {
-        let path = stack.client_folder().join("client.toml");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-        let config = ClientConfig::parse(&text).with_context(|| format!("in {}", path.display()))?;
-        let targets = SampleTargets::from_config(&config, |name| stack.secrets().current_value(name));
-        let case = case.or_else(|| READY_SAMPLES.into_iter().find(|case| targets.has_store_for(*case)));
-        let case = case.context("this client has no store with a known secret for a sample")?;
-        let batch = self.samples.build_batch(case, &targets, false, stack.clock().now_ms())?;
-        Ok(samples::post_batch(stack.provider().http(), &stack.webhook_url(), batch).await.to_sentence())
+    async fn send_sample(&self, stack: &LocalStack) -> anyhow::Result<String> {
+        let FirstMessage { batch, is_in_feed, hint } = self.samples.build(stack)?;
+        if is_in_feed {
+            stack.poll_feeds().await?;
+            return Ok(format!("{}: added to the feed, and read. {hint}", batch.about));
+        }
+        let sentence = post(stack, batch).await;
+        Ok(if hint.is_empty() { sentence } else { format!("{sentence}. {hint}") })
     }
+}
+
+async fn post(stack: &LocalStack, batch: samples::DeliveryBatch) -> String {
+    samples::post_batch(stack.provider().http(), &stack.webhook_url(), batch).await.to_sentence()
+}
+
+/// Runs what the clock runs every minute, and reads the feeds.
+async fn run_schedule(stack: &LocalStack) -> anyhow::Result<String> {
+    stack.poll_feeds().await?;
+    stack.tick_messages().await?;
+    stack.tick_conversations().await?;
+    Ok("The schedule has run: feeds are read, and what was due is sent.".to_owned())
 }
 
 fn toggle_lines(stack: &LocalStack) -> anyhow::Result<String> {

@@ -1,6 +1,9 @@
 //! `cargo run`: builds the functions and starts the local stack with its console.
 
+mod first_message;
 mod keyboard;
+mod terminal;
+mod welcome;
 
 use std::{
     io::Write as _,
@@ -11,16 +14,16 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use tellonce_core::provider::PROVIDER_NAME;
-use tellonce_fakes::{provider, server::PublicHost};
-use tellonce_stack::{LocalStack, RealSystem, StackOptions, build};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
-    signal,
+use tellonce_fakes::{
+    provider,
+    server::{FreePort, PublicHost, find_free_port},
 };
+use tellonce_stack::{LocalStack, RealSystem, StackOptions, build};
+use tokio::signal;
 use tracing_subscriber::EnvFilter;
 
-use keyboard::{KEYS_HELP, KeyboardCommands};
+use keyboard::KeyboardCommands;
+use terminal::Keys;
 
 /// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake provider
 /// and a web console.
@@ -36,9 +39,9 @@ struct LocalArguments {
     /// File with the secrets' values [default: secrets.json in the client's folder].
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// Port of the webhook endpoints and the console.
-    #[arg(long, default_value_t = 8787)]
-    port: u16,
+    /// Port of the webhook endpoints and the console [default: 8787, or the next free one].
+    #[arg(long)]
+    port: Option<u16>,
     /// Host name of a tunnel to --port, for webhooks of real senders. Repeat it for several names.
     /// It reaches the webhook endpoints, and neither the console nor the fakes.
     #[arg(long = "public-host", value_name = "NAME", value_parser = PublicHost::parse)]
@@ -51,16 +54,19 @@ struct LocalArguments {
     /// the vendor's own API.
     #[arg(long = "real", value_name = "SYSTEM", value_parser = RealSystem::parse)]
     real_systems: Vec<RealSystem>,
-    /// Port of the fake provider.
-    #[arg(long, value_name = "PORT", default_value_t = provider::DEFAULT_PORT)]
-    provider_port: u16,
-    /// Folder for the state between runs [default: .local in the project's folder].
+    /// Port of the fake provider [default: 3010, or the next free one].
+    #[arg(long, value_name = "PORT")]
+    provider_port: Option<u16>,
+    /// Folder for the state between runs [default: .local/CLIENT in the project's folder].
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Do not build the functions first.
     #[arg(long)]
     no_build: bool,
 }
+
+/// The port of the webhook endpoints and the console, if it is free.
+const DEFAULT_PORT: u16 = 8787;
 
 fn main() -> ExitCode {
     match start_local(LocalArguments::parse()) {
@@ -77,6 +83,9 @@ fn start_local(arguments: LocalArguments) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).init();
     let root = find_workspace()?;
     if !arguments.no_build {
+        if !build::has_function_binaries()? {
+            print_line("Building the functions. The first build takes minutes, later ones seconds.")?;
+        }
         build::build_workspace(&root)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -97,12 +106,18 @@ fn find_workspace() -> anyhow::Result<PathBuf> {
 
 async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<()> {
     let from_root = |path: &Path| if path.exists() { path.to_owned() } else { root.join(path) };
+    let client = from_root(&arguments.client);
+    // Each client has a folder of its own, so that two of them run side by side.
+    let name = client.file_name().context("--client must end in the name of a client's folder")?;
+    let state = arguments.state.unwrap_or_else(|| root.join(".local").join(name));
+    let (gateway_port, provider_port) =
+        (choose_port(arguments.port, DEFAULT_PORT)?, choose_port(arguments.provider_port, provider::DEFAULT_PORT)?);
     let options = StackOptions {
-        client: from_root(&arguments.client),
+        client,
         secrets: arguments.secrets,
-        state: Some(arguments.state.unwrap_or_else(|| root.join(".local"))),
+        state: Some(state),
         fresh: arguments.fresh,
-        gateway_port: arguments.port,
+        gateway_port,
         public_hosts: arguments.public_hosts,
         parameters: arguments
             .address_segment
@@ -110,16 +125,29 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
             .into_iter()
             .collect(),
         real_systems: arguments.real_systems,
-        provider_port: arguments.provider_port,
+        provider_port,
         run_schedules: true,
         ..StackOptions::new(&root)
     };
     let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await?;
-    print_line(&render_welcome(&stack))?;
-    let result = follow_keyboard(&stack).await;
+    let keys = Keys::open();
+    print_line(&welcome::render(&stack, keys.need_enter()))?;
+    let result = follow_keyboard(&stack, keys).await;
     print_line("Stopping.")?;
     stack.shutdown().await;
     result
+}
+
+/// The port that was asked for. Without one, the default or the next free one, which is said.
+fn choose_port(asked: Option<u16>, default: u16) -> anyhow::Result<u16> {
+    if let Some(port) = asked {
+        return Ok(port);
+    }
+    let FreePort { port, taken_by } = find_free_port(default)?;
+    if let Some(owner) = taken_by {
+        print_line(&format!("Port {default} is taken by {owner}, so this run uses {port}."))?;
+    }
+    Ok(port)
 }
 
 fn print_line(text: &str) -> anyhow::Result<()> {
@@ -127,43 +155,19 @@ fn print_line(text: &str) -> anyhow::Result<()> {
     writeln!(out, "{text}").and_then(|()| out.flush()).context("could not write to standard output")
 }
 
-fn render_welcome(stack: &LocalStack) -> String {
-    let (url, webhooks) = (stack.gateway_url(), stack.webhook_url());
-    let routes: Vec<String> = stack
-        .routes()
-        .iter()
-        .map(|(route, function)| format!("  {:<5} {webhooks}{}  →  {function}", route.method, route.path))
-        .collect();
-    let real: Vec<String> = stack.real_systems().iter().map(|system| format!("\n  real       {system}")).collect();
-    format!(
-        "\nRunning client `{client}` on this machine\n\n\
-         {routes}\n\
-         \x20 console    {url}/\n\
-         \x20 {PROVIDER_NAME} {provider} (fake)\n\
-         \x20 logs       {logs}{real}\n\n\
-         Try: curl -i {webhooks}/stores/shop --json '{{}}'   (unsigned, so the response is 401)\n\n\
-         Keys, each followed by Enter: {KEYS_HELP}\n",
-        client = stack.client_id(),
-        routes = routes.join("\n"),
-        provider = stack.provider().base_url(),
-        real = real.concat(),
-        logs = stack.logs_folder().display(),
-    )
-}
-
 /// Follows the keyboard until `q`, Ctrl-C or SIGTERM.
-async fn follow_keyboard(stack: &Arc<LocalStack>) -> anyhow::Result<()> {
-    let (keys, mut typed) = (KeyboardCommands::default(), BufReader::new(tokio::io::stdin()).lines());
+async fn follow_keyboard(stack: &Arc<LocalStack>, mut keys: Keys) -> anyhow::Result<()> {
+    let commands = KeyboardCommands::default();
     // Without a terminal (a service) the input ends at once, which does not mean quit.
     let mut input_open = true;
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
     loop {
         tokio::select! {
-            line = read_key(&mut typed), if input_open => match line.as_deref() {
+            key = keys.next(), if input_open => match key.as_deref() {
                 Some("q") => return Ok(()),
                 Some("") => {}
                 Some(key) => {
-                    let done = keys.run_key(stack, key).await;
+                    let done = commands.run_key(stack, key).await;
                     print_line(&done.unwrap_or_else(|e| format!("Failed: {e:#}")))?;
                 }
                 None => input_open = false,
@@ -172,8 +176,4 @@ async fn follow_keyboard(stack: &Arc<LocalStack>) -> anyhow::Result<()> {
             _ = terminate.recv() => return Ok(()),
         }
     }
-}
-
-async fn read_key(typed: &mut Lines<BufReader<Stdin>>) -> Option<String> {
-    typed.next_line().await.ok().flatten().map(|line| line.trim().to_owned())
 }

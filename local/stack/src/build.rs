@@ -13,6 +13,11 @@ pub fn binaries_folder() -> anyhow::Result<std::path::PathBuf> {
     Ok(if in_deps { folder.parent().unwrap_or(folder) } else { folder }.to_owned())
 }
 
+/// Whether the function binaries were built before, in the profile of the running program.
+pub fn has_function_binaries() -> anyhow::Result<bool> {
+    Ok(binaries_folder()?.join("webhook-receiver").is_file())
+}
+
 /// Runs `cargo build --workspace --bins` in `root`, in the profile of the running program.
 ///
 /// cargo's output goes to the terminal. The whole workspace is built, because one package alone

@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use abort::{AbortableListener, AbortableStream, ConnectionAbort};
 pub use guard::{PublicHost, PublicRoutes};
-pub use ports::bind_port;
+pub use ports::{FreePort, bind_port, find_free_port};
 
 /// Serves a router to this machine, in a new task until that task is aborted.
 pub fn serve_router(router: Router, listener: TcpListener, name: &'static str) -> JoinHandle<()> {

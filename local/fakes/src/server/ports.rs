@@ -1,4 +1,4 @@
-//! Listening sockets on 127.0.0.1 only, and an error that names the program on a taken port.
+//! Listening sockets on 127.0.0.1 only, the next free port, and the program on a taken one.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -11,10 +11,9 @@ pub fn bind_port(port: u16, what: &str, flag: &str) -> anyhow::Result<tokio::net
     let listener = match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
         Ok(listener) => listener,
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
-            let by = find_port_owner(port)
-                .map_or_else(|| "another program".to_owned(), |(pid, name)| format!("{name} (pid {pid})"));
             anyhow::bail!(
-                "port {port} for {what} is taken by {by}: stop that, or choose another port with `{flag} {}`",
+                "port {port} for {what} is taken by {}: stop that, or choose another port with `{flag} {}`",
+                describe_port_owner(port),
                 port.checked_add(1).unwrap_or(8787)
             );
         }
@@ -22,6 +21,37 @@ pub fn bind_port(port: u16, what: &str, flag: &str) -> anyhow::Result<tokio::net
     };
     listener.set_nonblocking(true)?;
     Ok(tokio::net::TcpListener::from_std(listener)?)
+}
+
+/// How many ports above the wanted one are tried.
+const MAX_PORTS_TRIED: u16 = 100;
+
+/// A port of 127.0.0.1 that no program listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreePort {
+    /// The port.
+    pub port: u16,
+    /// The program on the wanted port, if that is another one.
+    pub taken_by: Option<String>,
+}
+
+/// Finds `wanted`, or the next free port above it. Another program may take it at any time.
+pub fn find_free_port(wanted: u16) -> anyhow::Result<FreePort> {
+    for port in wanted..wanted.saturating_add(MAX_PORTS_TRIED) {
+        match TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
+            Ok(_) => {
+                let taken_by = (port != wanted).then(|| describe_port_owner(wanted));
+                return Ok(FreePort { port, taken_by });
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(e) => return Err(e).with_context(|| format!("could not listen on 127.0.0.1:{port}")),
+        }
+    }
+    anyhow::bail!("the port {wanted} and the {MAX_PORTS_TRIED} above it are taken; choose another one with an option")
+}
+
+fn describe_port_owner(port: u16) -> String {
+    find_port_owner(port).map_or_else(|| "another program".to_owned(), |(pid, name)| format!("{name} (pid {pid})"))
 }
 
 /// Id and name of the process that listens on `port`. Linux only, and only for the user's own
@@ -63,6 +93,15 @@ mod tests {
         let error = bind_port(port, "the gateway", "--port").unwrap_err().to_string();
         assert!(error.contains(&format!("port {port} for the gateway is taken by")), "{error}");
         assert!(error.contains("--port"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_next_free_port_is_found_and_the_program_on_the_wanted_one_is_named() {
+        let first = bind_port(0, "the gateway", "--port").unwrap();
+        let port = first.local_addr().unwrap().port();
+        let found = find_free_port(port).unwrap();
+        assert!(found.port > port && found.taken_by.is_some(), "{found:?}");
+        assert_eq!(find_free_port(found.port).unwrap(), FreePort { port: found.port, taken_by: None });
     }
 
     #[test]

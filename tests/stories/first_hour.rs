@@ -1,0 +1,209 @@
+//! The first hour of a new user: `tellonce new` makes a client, `cargo run` starts it, and the key
+//! `o` sends its first message. The programs run as a person runs them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tellonce_core::bootstrap::build_http_client;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    time::timeout,
+};
+
+use crate::sources::workspace_root;
+
+/// A start or a message that takes longer failed.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn program(name: &str) -> PathBuf {
+    tellonce_stack::build::binaries_folder().unwrap().join(name)
+}
+
+/// An empty project: what `tellonce new` looks for, and nothing else.
+fn empty_project() -> TempDir {
+    let project = tempfile::tempdir().unwrap();
+    for file in ["template.yaml", "samconfig.toml"] {
+        fs::copy(workspace_root().join(file), project.path().join(file)).unwrap();
+    }
+    project
+}
+
+async fn tellonce(project: &Path, line: &str) -> Output {
+    let mut command = Command::new(program("tellonce"));
+    command.args(line.split_whitespace()).current_dir(project).output().await.unwrap()
+}
+
+async fn make_client(project: &Path, client: &str, options: &str) -> PathBuf {
+    let made = tellonce(project, &format!("new {client} {options}")).await;
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let checked = tellonce(project, &format!("check clients/{client}")).await;
+    let report = String::from_utf8(checked.stdout).unwrap();
+    assert!(report.contains(": 0 errors, 0 warnings ("), "{report}");
+    project.join("clients").join(client)
+}
+
+/// A run of the local stack, with its keyboard and its output.
+struct LocalRun {
+    http: reqwest::Client,
+    process: Child,
+    keys: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+    welcome: String,
+    _state: TempDir,
+}
+
+impl LocalRun {
+    async fn start(client: &Path) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program("local"));
+        command.args(["--no-build", "--port", "0", "--provider-port", "0", "--client"]).arg(client);
+        command.arg("--state").arg(state.path()).current_dir(workspace_root()).kill_on_drop(true);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let keys = process.stdin.take().unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap()).lines();
+        let http = build_http_client().unwrap();
+        let mut run = Self { http, process, keys, output, welcome: String::new(), _state: state };
+        while !run.welcome.contains("Keys, each followed by Enter") {
+            let line = run.next_line().await;
+            run.welcome.push_str(&line);
+            run.welcome.push('\n');
+        }
+        run
+    }
+
+    async fn next_line(&mut self) -> String {
+        let line = timeout(PATIENCE, self.output.next_line()).await.expect("a line in time").unwrap();
+        line.unwrap_or_else(|| panic!("the run ended after: {}", self.welcome))
+    }
+
+    /// Presses a key and returns the line that answers it.
+    async fn press(&mut self, key: &str) -> String {
+        self.keys.write_all(format!("{key}\n").as_bytes()).await.unwrap();
+        loop {
+            let line = self.next_line().await;
+            if !line.trim().is_empty() {
+                return line;
+            }
+        }
+    }
+
+    /// The first address behind `label` in the output of the start.
+    fn address(&self, label: &str) -> String {
+        let line = self.welcome.lines().find(|line| line.trim_start().starts_with(label)).unwrap();
+        line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches('/').to_owned()
+    }
+
+    /// The texts that the fake provider took, as soon as there are `count`.
+    async fn texts(&self, count: usize) -> Vec<String> {
+        let url = format!("{}/_fake/state", self.address("EZWhatsApp"));
+        let look = async {
+            loop {
+                let state: Value = self.http.get(&url).send().await.unwrap().json().await.unwrap();
+                let messages = state["messages"].as_array().cloned().unwrap_or_default();
+                if messages.len() >= count {
+                    return messages.iter().map(|message| message["body"].as_str().unwrap().to_owned()).collect();
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, look).await.expect("the message arrives")
+    }
+
+    /// Moves the clock as the console does, as soon as there is something to wait for.
+    async fn move_clock_to_next_due(&self) {
+        let url = format!("{}/_console/clock", self.address("console"));
+        let move_clock = async || {
+            while !self.http.post(&url).json(&json!({"to_next": true})).send().await.unwrap().status().is_success() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(PATIENCE, move_clock()).await.expect("the appointment is known");
+    }
+
+    async fn quit(mut self) {
+        self.keys.write_all(b"q\n").await.unwrap();
+        assert!(timeout(PATIENCE, self.process.wait()).await.expect("the run ends").unwrap().success());
+    }
+}
+
+/// Makes a client, starts it, presses `o`, and returns the answer of the key and the first text.
+async fn first_text(client: &str, options: &str) -> (String, String) {
+    let project = empty_project();
+    let folder = make_client(project.path(), client, options).await;
+    let mut run = LocalRun::start(&folder).await;
+    let answer = run.press("o").await;
+    if answer.contains("The reminder is due") {
+        run.move_clock_to_next_due().await;
+    }
+    let text = run.texts(1).await.remove(0);
+    run.quit().await;
+    (answer, text)
+}
+
+#[tokio::test]
+async fn a_new_client_of_each_store_kind_sends_its_first_message() {
+    for (kind, country) in [("shopify", "IL"), ("woocommerce", "DE"), ("custom", "FR")] {
+        let (answer, text) =
+            first_text("corner-shop", &format!("--country {country} --store {kind} --languages en")).await;
+        assert!(answer.contains("of shop") && answer.contains("accepted (200)"), "{kind}: {answer}");
+        assert!(text.contains("is ready for you") && text.contains("Corner Shop"), "{kind}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_client_of_several_form_kinds_greets_its_first_lead() {
+    for (kind, country, language, greeting) in [
+        ("web", "IL", "he", "תודה על הפנייה אל Studio"),
+        ("typeform", "GB", "en", "thanks for getting in touch with Studio"),
+        ("jotform", "DE", "de", "vielen Dank für Ihre Anfrage bei Studio"),
+    ] {
+        let (answer, text) =
+            first_text("studio", &format!("--country {country} --form {kind} --languages {language}")).await;
+        assert!(answer.contains("A lead of contact: accepted"), "{kind}: {answer}");
+        assert!(text.contains(greeting), "{kind}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_client_of_several_calendar_kinds_sends_its_first_reminder() {
+    for (kind, country) in [("ics", "DE"), ("calcom", "IL"), ("square", "GB")] {
+        let options = format!("--country {country} --calendar {kind} --languages en");
+        let (answer, text) = first_text("clinic", &options).await;
+        assert!(answer.contains("The reminder is due in 20 seconds"), "{kind}: {answer}");
+        assert!(text.contains("a reminder of your appointment"), "{kind}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_request_that_a_start_prints_has_the_response_that_it_names() {
+    let mut run = LocalRun::start(&workspace_root().join("clients/demo")).await;
+    let lines: Vec<&str> = run.welcome.lines().collect();
+    let at = lines.iter().position(|line| line.starts_with("Try: ")).unwrap();
+    assert!(lines[at + 1].contains("the response is 401"), "{}", run.welcome);
+    let command = lines[at].trim_start_matches("Try: ").to_owned();
+    let tried = Command::new("bash").args(["-c", &command]).output().await.unwrap();
+    let reply = String::from_utf8_lossy(&tried.stdout);
+    assert!(reply.starts_with("HTTP/1.1 401"), "{command}: {reply}");
+    assert!(run.press("c").await.ends_with('/'), "the console's address");
+    assert!(run.press("r").await.starts_with("The schedule has run"));
+    run.quit().await;
+}
+
+#[tokio::test]
+async fn a_client_that_exists_is_not_written_again() {
+    let project = empty_project();
+    make_client(project.path(), "acme-shop", "--country IL --store shopify").await;
+    let before = fs::read_to_string(project.path().join("samconfig.toml")).unwrap();
+    assert!(before.contains("[acme-shop.deploy.parameters]"), "{before}");
+    let again = tellonce(project.path(), "new acme-shop --country IL --store shopify").await;
+    let error = String::from_utf8(again.stderr).unwrap();
+    assert!(!again.status.success() && error.contains("has the environment `acme-shop` already"), "{error}");
+    assert_eq!(fs::read_to_string(project.path().join("samconfig.toml")).unwrap(), before);
+}
