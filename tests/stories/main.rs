@@ -10,6 +10,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
+mod activity;
 mod architecture;
 mod bad_input;
 mod booking_endpoint;

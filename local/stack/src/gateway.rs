@@ -20,7 +20,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value, json};
 use tellonce_core::content_type;
@@ -31,6 +31,7 @@ use crate::{
     clock::LocalClock,
     functions::{FunctionPool, InvokeError},
     metrics::MetricLog,
+    post_recorder::PostRecorder,
     template::{HttpRoute, SamTemplate},
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct HttpGateway {
     functions: Arc<FunctionPool>,
     clock: Arc<LocalClock>,
     metrics: Arc<MetricLog>,
+    posts: PostRecorder,
 }
 
 impl HttpGateway {
@@ -60,13 +62,15 @@ impl HttpGateway {
         functions: Arc<FunctionPool>,
         clock: Arc<LocalClock>,
         metrics: Arc<MetricLog>,
+        posts: PostRecorder,
     ) -> Self {
         let routes = template
             .functions
             .iter()
             .flat_map(|function| function.routes.iter().map(|route| (route.clone(), function.name.clone())))
             .collect();
-        Self { routes, stage: template.address_segment.clone(), api: template.api.clone(), functions, clock, metrics }
+        let (stage, api) = (template.address_segment.clone(), template.api.clone());
+        Self { routes, stage, api, functions, clock, metrics, posts }
     }
 
     /// What comes before the path of every route: nothing, or the stage.
@@ -96,7 +100,12 @@ impl HttpGateway {
             };
             router = router.route(&format!("{}{path}", self.address_prefix()), any(handler));
         }
-        router.fallback(async move || self.count_response(not_found()))
+        router.fallback(async move |method: Method| {
+            if method == Method::POST {
+                self.posts.record_unknown_address();
+            }
+            self.count_response(not_found())
+        })
     }
 
     /// Counts a response of a client's or a server's fault, as API Gateway does
@@ -127,11 +136,25 @@ impl HttpGateway {
         if let Some(stage) = &self.stage {
             event["requestContext"]["stage"] = json!(stage);
         }
-        self.invoke_function(function, &event).await
+        if parts.method == Method::POST {
+            self.invoke_for_post(function, &event, route_sender(route, &parameters)).await
+        } else {
+            self.invoke_function(function, &event).await
+        }
     }
 
+    /// Invokes the function, and adds the post to the activity.
+    async fn invoke_for_post(&self, function: &str, event: &Value, sender: (&str, &str)) -> Response {
+        let id = event["requestContext"]["requestId"].as_str().unwrap_or_default();
+        self.posts.begin(id);
+        let response = self.invoke_function(function, event).await;
+        self.posts.finish(id, sender, response).await
+    }
+
+    /// The id of the invocation is that of the request.
     async fn invoke_function(&self, function: &str, event: &Value) -> Response {
-        let invocation = self.functions.invoke(function, event.to_string().into());
+        let id = event["requestContext"]["requestId"].as_str().unwrap_or_default().to_owned();
+        let invocation = self.functions.invoke_with_id(function, id, event.to_string().into());
         match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
             Ok(Ok(answer)) => build_response(&answer).unwrap_or_else(|problem| {
                 tracing::warn!("{function} returned an unusable response to the gateway: {problem}");
@@ -148,6 +171,15 @@ impl HttpGateway {
             Err(_) => json_message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
     }
+}
+
+/// The kind of a route's senders, and the name of the sender in the path. The secret at the end of
+/// some paths is left out.
+fn route_sender<'r>(route: &'r HttpRoute, parameters: &'r BTreeMap<String, String>) -> (&'r str, &'r str) {
+    let mut segments = route.path.trim_start_matches('/').split('/');
+    let kind = segments.next().unwrap_or_default();
+    let name = segments.next().unwrap_or_default().trim_matches(['{', '}']);
+    (kind, parameters.get(name).map_or(name, String::as_str))
 }
 
 fn not_found() -> Response {
@@ -309,6 +341,7 @@ mod tests {
     use tellonce_fakes::server::{bind_port, serve_router};
 
     use super::*;
+    use crate::activity::ActivityLog;
 
     const PAYLOAD_ROUTE: &str = "/stores/{store}";
 
@@ -329,7 +362,9 @@ mod tests {
         let routes = routes.iter().map(|(method, path)| (test_route(method, path), "absent".to_owned())).collect();
         let stage = stage.map(str::to_owned);
         let api = "Api".to_owned();
-        Arc::new(HttpGateway { routes, stage, api, functions: Arc::new(functions), clock, metrics }).build_router()
+        let posts = PostRecorder { log: Arc::new(ActivityLog::new(clock.clone())), stored: Arc::default() };
+        let functions = Arc::new(functions);
+        Arc::new(HttpGateway { routes, stage, api, functions, clock, metrics, posts }).build_router()
     }
 
     fn test_route(method: &str, path: &str) -> HttpRoute {

@@ -9,6 +9,7 @@
 //! Roles are enforced for tables and secrets (`iam`). Not imitated: other permissions, memory and
 //! CPU limits, concurrency limits.
 
+pub mod activity;
 pub mod alarms;
 pub mod build;
 pub mod clock;
@@ -18,10 +19,12 @@ pub mod gateway;
 pub mod iam;
 pub mod metrics;
 mod operator_api;
+mod post_recorder;
 mod schedule;
 pub mod secrets;
 mod stack;
 mod state;
+mod stored_deliveries;
 pub mod streams;
 pub mod template;
 

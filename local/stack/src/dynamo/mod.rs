@@ -41,6 +41,7 @@ pub use faults::{DynamoFault, DynamoFaults, FaultFrequency, FaultRule};
 use crate::{
     clock::LocalClock,
     iam::{self, FunctionRoles},
+    stored_deliveries::StoredDeliveries,
     template::TemplateTable,
 };
 use changes::ChangeLog;
@@ -220,9 +221,14 @@ impl EmbeddedDynamo {
     }
 
     /// The HTTP endpoint, for callers with these roles.
-    pub(crate) fn build_router(self: Arc<Self>, roles: Arc<FunctionRoles>, tables: &[TemplateTable]) -> Router {
+    pub(crate) fn build_router(
+        self: Arc<Self>,
+        roles: Arc<FunctionRoles>,
+        tables: &[TemplateTable],
+        stored: Arc<StoredDeliveries>,
+    ) -> Router {
         let hash_keys = tables.iter().filter_map(|table| Some((table.name.clone(), table.hash_key()?))).collect();
-        let endpoint = Arc::new(DynamoEndpoint { dynamo: self, roles, hash_keys });
+        let endpoint = Arc::new(DynamoEndpoint { dynamo: self, roles, hash_keys, stored });
         Router::new().route("/", post(handle_http)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(endpoint)
     }
 
@@ -300,6 +306,7 @@ struct DynamoEndpoint {
     roles: Arc<FunctionRoles>,
     /// Name of each table's partition key.
     hash_keys: BTreeMap<String, String>,
+    stored: Arc<StoredDeliveries>,
 }
 
 async fn handle_http(State(endpoint): State<Arc<DynamoEndpoint>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -327,9 +334,14 @@ async fn answer_request(
     if let Some(refusal) = endpoint.roles.check_request(headers, &actions) {
         return (StatusCode::BAD_REQUEST, refusal);
     }
+    let inbox_write = endpoint.stored.find_write(&operation, headers, &request);
     // In a task, because a request that has arrived takes effect even if the caller gives up.
     let served = tokio::spawn(endpoint.dynamo.clone().serve_request(operation, request, body.len())).await;
-    served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null))
+    let (status, answer) = served.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, Value::Null));
+    if let Some(write) = inbox_write {
+        endpoint.stored.note_answer(write, status.is_success(), &answer);
+    }
+    (status, answer)
 }
 
 /// Runs one operation on the engine.

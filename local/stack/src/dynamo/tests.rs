@@ -159,7 +159,8 @@ async fn a_delayed_write_takes_effect_although_the_caller_gave_up() {
     let request = json!({"TableName": "Ledger", "Item": {"subject": {"S": "a"}}}).to_string();
     let mut headers = HeaderMap::new();
     headers.insert("x-amz-target", "DynamoDB_20120810.PutItem".parse().unwrap());
-    let endpoint = DynamoEndpoint { dynamo: dynamo.clone(), roles: Arc::default(), hash_keys: BTreeMap::new() };
+    let (roles, hash_keys, stored) = (Arc::default(), BTreeMap::new(), Arc::default());
+    let endpoint = DynamoEndpoint { dynamo: dynamo.clone(), roles, hash_keys, stored };
     let answer = handle_http(State(Arc::new(endpoint)), headers, request.into());
     // The caller gives up at once.
     assert!(answer.now_or_never().is_none());

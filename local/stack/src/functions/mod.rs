@@ -34,6 +34,7 @@ use crate::{ACCOUNT, REGION, metrics::MetricLog, template};
 use instance::{FunctionInstance, LaunchConfig};
 use logs::FunctionLog;
 use runtime_api::PendingInvocation;
+pub(crate) use runtime_api::build_trace_id;
 
 /// How often a function was invoked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -140,6 +141,11 @@ impl FunctionPool {
     ///
     /// The invocation runs to its end even if the caller stops waiting.
     pub async fn invoke(&self, name: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
+        self.invoke_with_id(name, tellonce_fakes::generate_id(), payload).await
+    }
+
+    /// As [`Self::invoke`], with the id of the invocation.
+    pub(crate) async fn invoke_with_id(&self, name: &str, id: String, payload: Bytes) -> Result<Bytes, InvokeError> {
         let function = self.by_name.get(name).ok_or_else(|| InvokeError::Unknown(name.to_owned()))?.clone();
         if self.stopping.load(Ordering::SeqCst) {
             return Err(InvokeError::Stopping);
@@ -147,7 +153,7 @@ impl FunctionPool {
         // Counted before the first await, so that `drain` sees it.
         function.started.fetch_add(1, Ordering::SeqCst);
         let running = tokio::spawn(async move {
-            let result = function.run_invocation(payload).await;
+            let result = function.run_invocation(id, payload).await;
             match &result {
                 Ok(_) => &function.succeeded,
                 Err(e) => {
@@ -258,7 +264,7 @@ impl PooledFunction {
         None
     }
 
-    async fn run_invocation(&self, payload: Bytes) -> Result<Bytes, InvokeError> {
+    async fn run_invocation(&self, id: String, payload: Bytes) -> Result<Bytes, InvokeError> {
         let _permit = self.permits.acquire().await.map_err(|_| InvokeError::Stopping)?;
         let instance = if let Some(instance) = self.take_idle() {
             instance
@@ -270,7 +276,7 @@ impl PooledFunction {
         };
         let timeout_ms = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
         let work = PendingInvocation {
-            id: tellonce_fakes::generate_id(),
+            id,
             payload,
             deadline_ms: tellonce_fakes::system_now_ms().saturating_add(timeout_ms),
             arn: format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", self.name),

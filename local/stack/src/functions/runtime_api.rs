@@ -140,6 +140,12 @@ impl RuntimeState {
     }
 }
 
+/// The trace of an invocation, as Lambda passes it on: the SDK repeats it in each request. Its time
+/// is not imitated, because nothing reads it.
+pub(crate) fn build_trace_id(invocation: &str) -> String {
+    format!("Root=1-00000000-{};Sampled=0", invocation.replace('-', "").get(..24).unwrap_or_default())
+}
+
 async fn next_invocation(State(shared): State<Arc<RuntimeState>>) -> Response {
     shared.phase.send_if_modified(|phase| {
         let first = *phase == RuntimePhase::Starting;
@@ -152,11 +158,7 @@ async fn next_invocation(State(shared): State<Arc<RuntimeState>>) -> Response {
     let Some(work) = shared.next.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
-    let trace = format!(
-        "Root=1-{:08x}-{};Sampled=0",
-        work.deadline_ms / 1000,
-        work.id.replace('-', "").get(..24).unwrap_or_default()
-    );
+    let trace = build_trace_id(&work.id);
     let headers = [
         (header::CONTENT_TYPE.as_str(), "application/json".to_owned()),
         ("lambda-runtime-aws-request-id", work.id),

@@ -1,6 +1,7 @@
 //! The stack: starts its parts in the right order, gives tests and the console access, stops them.
 
 mod client;
+mod drain;
 mod options;
 mod parts;
 mod real_systems;
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::Router;
 use bytes::Bytes;
 use serde_json::Value;
@@ -30,6 +31,7 @@ use tellonce_ops::{LocalEndpoints, LocalStackFile};
 use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
 
 use crate::{
+    activity::{self, ActivityLog},
     clock::LocalClock,
     dynamo::EmbeddedDynamo,
     functions::{FunctionPool, InvocationCounts, LogLine},
@@ -37,9 +39,11 @@ use crate::{
     iam::FunctionRoles,
     metrics::MetricLog,
     operator_api::{self, LambdaApi},
+    post_recorder::PostRecorder,
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
     state::StateFolder,
+    stored_deliveries::StoredDeliveries,
     streams::{FailedBatch, FailureLog, MappingState, ReaderContext, StreamPositions, StreamReader},
     template::{HttpRoute, SamTemplate},
 };
@@ -79,6 +83,7 @@ pub struct LocalStack {
     readers: Vec<Arc<StreamReader>>,
     failures: Arc<FailureLog>,
     metrics: Arc<MetricLog>,
+    activity: Arc<ActivityLog>,
     scheduled: Vec<ScheduledFunction>,
     state: StateFolder,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -112,7 +117,8 @@ impl LocalStack {
         let roles = Arc::new(FunctionRoles::from_template(&template));
 
         let mut tasks = Vec::new();
-        let dynamo_router = dynamo.clone().build_router(roles.clone(), &template.tables);
+        let (activity, stored) = (Arc::new(ActivityLog::new(clock.clone())), Arc::<StoredDeliveries>::default());
+        let dynamo_router = dynamo.clone().build_router(roles.clone(), &template.tables, stored.clone());
         let endpoints = StackEndpoints {
             dynamo_url: serve_router(dynamo_router, "DynamoDB", &mut tasks)?,
             secrets_url: serve_router(secrets.clone().build_router(roles.clone()), "Secrets Manager", &mut tasks)?,
@@ -135,7 +141,13 @@ impl LocalStack {
             backoff: options.backoff,
         };
         let stack = Arc::new(Self {
-            gateway: Arc::new(HttpGateway::new(&template, functions.clone(), clock.clone(), metrics.clone())),
+            gateway: Arc::new(HttpGateway::new(
+                &template,
+                functions.clone(),
+                clock.clone(),
+                metrics.clone(),
+                PostRecorder { log: activity.clone(), stored },
+            )),
             readers: open_readers(&template, &shared)?,
             scheduled: list_scheduled(&template),
             options,
@@ -152,6 +164,7 @@ impl LocalStack {
             fakes,
             failures,
             metrics,
+            activity,
             state,
             tasks: Mutex::new(tasks),
         });
@@ -196,8 +209,11 @@ impl LocalStack {
                 tasks.push(tokio::spawn(work).abort_handle());
             }
         }
-        let dynamo = self.dynamo.clone();
-        tasks.push(tokio::spawn(sweep_expired(dynamo)).abort_handle());
+        tasks.push(tokio::spawn(sweep_expired(self.dynamo.clone())).abort_handle());
+        if let Some(tables) = self.table_names() {
+            let following = activity::follow_tables(self.activity.clone(), self.dynamo.clone(), tables);
+            tasks.push(tokio::spawn(following).abort_handle());
+        }
         let router = console
             .merge(self.fakes.calendars.clone().build_router())
             .merge(shopify::build_router())
@@ -342,6 +358,11 @@ impl LocalStack {
         &self.metrics
     }
 
+    /// What happened in this run, for people.
+    pub fn activity(&self) -> &Arc<ActivityLog> {
+        &self.activity
+    }
+
     /// Stops or resumes the mapping of an inbox or table to a function: `OrderNotifier/Inbox`. A
     /// stopped mapping keeps its position, as in AWS.
     pub fn set_mapping_enabled(&self, id: &str, enabled: bool) -> anyhow::Result<()> {
@@ -363,6 +384,7 @@ impl LocalStack {
             self.functions.change_count(),
             self.failures.change_count(),
             self.clock.change_count(),
+            self.activity.last_number(),
         ];
         let moves = self.readers.iter().map(|reader| reader.change_count());
         // Every one only goes up, so the sum changes with each of them.
@@ -407,48 +429,6 @@ impl LocalStack {
         let scheduled = scheduled.with_context(|| format!("the template has no schedule {what}"))?;
         let response = scheduled.invoke(&self.functions, &self.clock).await;
         response.with_context(|| format!("{} ({})", scheduled.function, scheduled.id))
-    }
-
-    /// Waits until every stream is read to its end and no invocation runs; at most 30 s.
-    pub async fn drain(&self) -> anyhow::Result<()> {
-        self.drain_within(Duration::from_secs(30)).await
-    }
-
-    /// [`Self::drain`] with another limit. The error names the pending work.
-    pub async fn drain_within(&self, limit: Duration) -> anyhow::Result<()> {
-        let deadline = Instant::now() + limit;
-        self.dynamo.wake_readers();
-        loop {
-            let begun = self.count_started();
-            let pending = self.list_pending()?;
-            // Nothing is pending, and nothing began during the check.
-            if pending.is_empty() && begun == self.count_started() && self.functions.running_invocations() == 0 {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                bail!("not drained after {limit:?}: {}", pending.join("; "));
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    }
-
-    fn count_started(&self) -> u64 {
-        self.functions.list_names().iter().map(|name| self.functions.invocation_counts(name).started).sum()
-    }
-
-    fn list_pending(&self) -> anyhow::Result<Vec<String>> {
-        let mut pending = Vec::new();
-        for name in self.functions.list_names() {
-            let running = self.functions.invocation_counts(&name).running;
-            if running > 0 {
-                pending.push(format!("{name} has {running} invocation(s) running"));
-            }
-        }
-        for state in self.stream_states()?.into_iter().filter(|state| state.enabled && !state.is_caught_up()) {
-            let MappingState { id, position, end, attempts, .. } = state;
-            pending.push(format!("{id} is at {position:?} of {end:?} after {attempts} failed attempt(s)"));
-        }
-        Ok(pending)
     }
 
     /// Sends SIGKILL to every instance of a function, waits for their end and returns their number.
