@@ -28,7 +28,14 @@ fn allowed_packages(folder: &str) -> &'static [&'static str] {
         "local/fakes" => &["tellonce-core", "tellonce-samples"],
         "local/stack" => &["tellonce-core", "tellonce-fakes", "tellonce-ops"],
         "local/console" | "local/bench" => &["tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
-        "local/run" => &["tellonce-console", "tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
+        "local/run" => &[
+            "tellonce-console",
+            "tellonce-core",
+            "tellonce-fakes",
+            "tellonce-ops",
+            "tellonce-samples",
+            "tellonce-stack",
+        ],
         "tests" => &[
             "tellonce-bench",
             "tellonce-check",

@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, tcgetattr},
+};
 use serde_json::{Value, json};
 use tellonce_core::bootstrap::build_http_client;
 use tempfile::TempDir;
@@ -71,25 +75,27 @@ impl LocalRun {
         let http = build_http_client().unwrap();
         let mut run = Self { http, process, keys, output, welcome: String::new(), _state: state };
         while !run.welcome.contains("Keys, each followed by Enter") {
-            let line = run.next_line().await;
-            run.welcome.push_str(&line);
-            run.welcome.push('\n');
+            let line = run.wait_for_line("").await;
+            run.welcome = format!("{}{line}\n", run.welcome);
         }
         run
     }
 
-    async fn next_line(&mut self) -> String {
-        let line = timeout(PATIENCE, self.output.next_line()).await.expect("a line in time").unwrap();
-        line.unwrap_or_else(|| panic!("the run ended after: {}", self.welcome))
+    /// Presses a key and returns the next line that contains `text`.
+    async fn press(&mut self, key: &str, text: &str) -> String {
+        self.keys.write_all(format!("{key}\n").as_bytes()).await.unwrap();
+        self.wait_for_line(text).await
     }
 
-    /// Presses a key and returns the line that answers it.
-    async fn press(&mut self, key: &str) -> String {
-        self.keys.write_all(format!("{key}\n").as_bytes()).await.unwrap();
+    /// The next line that contains `text`. Lines of other events may come first.
+    async fn wait_for_line(&mut self, text: &str) -> String {
+        let mut others = Vec::new();
         loop {
-            let line = self.next_line().await;
-            if !line.trim().is_empty() {
-                return line;
+            let next = timeout(PATIENCE, self.output.next_line()).await;
+            match next.unwrap_or_else(|_| panic!("no line with {text:?} behind {others:#?}")).unwrap() {
+                Some(line) if line.contains(text) => return line,
+                Some(line) => others.push(line),
+                None => panic!("the run ended behind {others:#?}"),
             }
         }
     }
@@ -133,26 +139,25 @@ impl LocalRun {
     }
 }
 
-/// Makes a client, starts it, presses `o`, and returns the answer of the key and the first text.
-async fn first_text(client: &str, options: &str) -> (String, String) {
+/// Makes a client, starts it and presses `o`, which answers with `answer`. Returns the first text.
+async fn first_text(client: &str, options: &str, answer: &str) -> String {
     let project = empty_project();
     let folder = make_client(project.path(), client, options).await;
     let mut run = LocalRun::start(&folder).await;
-    let answer = run.press("o").await;
+    run.press("o", answer).await;
     if answer.contains("The reminder is due") {
         run.move_clock_to_next_due().await;
     }
     let text = run.texts(1).await.remove(0);
     run.quit().await;
-    (answer, text)
+    text
 }
 
 #[tokio::test]
 async fn a_new_client_of_each_store_kind_sends_its_first_message() {
     for (kind, country) in [("shopify", "IL"), ("woocommerce", "DE"), ("custom", "FR")] {
-        let (answer, text) =
-            first_text("corner-shop", &format!("--country {country} --store {kind} --languages en")).await;
-        assert!(answer.contains("of shop") && answer.contains("accepted (200)"), "{kind}: {answer}");
+        let options = format!("--country {country} --store {kind} --languages en");
+        let text = first_text("corner-shop", &options, "accepted (200)").await;
         assert!(text.contains("is ready for you") && text.contains("Corner Shop"), "{kind}: {text}");
     }
 }
@@ -164,9 +169,8 @@ async fn a_new_client_of_several_form_kinds_greets_its_first_lead() {
         ("typeform", "GB", "en", "thanks for getting in touch with Studio"),
         ("jotform", "DE", "de", "vielen Dank für Ihre Anfrage bei Studio"),
     ] {
-        let (answer, text) =
-            first_text("studio", &format!("--country {country} --form {kind} --languages {language}")).await;
-        assert!(answer.contains("A lead of contact: accepted"), "{kind}: {answer}");
+        let options = format!("--country {country} --form {kind} --languages {language}");
+        let text = first_text("studio", &options, "A lead of contact: accepted").await;
         assert!(text.contains(greeting), "{kind}: {text}");
     }
 }
@@ -175,8 +179,7 @@ async fn a_new_client_of_several_form_kinds_greets_its_first_lead() {
 async fn a_new_client_of_several_calendar_kinds_sends_its_first_reminder() {
     for (kind, country) in [("ics", "DE"), ("calcom", "IL"), ("square", "GB")] {
         let options = format!("--country {country} --calendar {kind} --languages en");
-        let (answer, text) = first_text("clinic", &options).await;
-        assert!(answer.contains("The reminder is due in 20 seconds"), "{kind}: {answer}");
+        let text = first_text("clinic", &options, "The reminder is due in 20 seconds").await;
         assert!(text.contains("a reminder of your appointment"), "{kind}: {text}");
     }
 }
@@ -191,9 +194,44 @@ async fn the_request_that_a_start_prints_has_the_response_that_it_names() {
     let tried = Command::new("bash").args(["-c", &command]).output().await.unwrap();
     let reply = String::from_utf8_lossy(&tried.stdout);
     assert!(reply.starts_with("HTTP/1.1 401"), "{command}: {reply}");
-    assert!(run.press("c").await.ends_with('/'), "the console's address");
-    assert!(run.press("r").await.starts_with("The schedule has run"));
+    run.wait_for_line("  refused (401): ").await;
+    run.press("c", &format!("The console is at {}/", run.address("console"))).await;
+    run.press("r", "The schedule has run").await;
     run.quit().await;
+}
+
+#[tokio::test]
+async fn the_terminal_says_what_came_in_what_was_sent_and_what_was_recognised() {
+    let mut run = LocalRun::start(&workspace_root().join("clients/demo")).await;
+    run.press("o", "  came in").await;
+    run.wait_for_line(":received  sent: EZWhatsApp accepted it").await;
+    run.wait_for_line(":received  arrived: it is on the phone").await;
+    run.press("d", "  again: recognised, nothing is sent (it came in at ").await;
+    run.press("l", "The line is down").await;
+    run.quit().await;
+}
+
+#[tokio::test]
+async fn in_a_terminal_a_key_needs_no_enter_and_the_terminal_is_as_before_afterwards() {
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let name = ptsname(&keyboard, Vec::new()).unwrap();
+    let terminal = fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let before = tcgetattr(&terminal).unwrap().local_modes;
+    assert!(before.contains(LocalModes::ICANON | LocalModes::ECHO));
+
+    let state = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program("local"));
+    command.args(["--no-build", "--port", "0", "--provider-port", "0", "--client", "clients/demo", "--state"]);
+    command.arg(state.path()).current_dir(workspace_root()).kill_on_drop(true);
+    let mut process = command.stdin(terminal.try_clone().unwrap()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+    while !output.next_line().await.unwrap().unwrap().starts_with("Keys: ") {}
+    assert!(!tcgetattr(&terminal).unwrap().local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO));
+    rustix::io::write(&keyboard, b"q").unwrap();
+    assert!(timeout(PATIENCE, process.wait()).await.expect("the run ends").unwrap().success());
+    assert_eq!(tcgetattr(&terminal).unwrap().local_modes, before);
 }
 
 #[tokio::test]

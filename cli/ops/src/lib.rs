@@ -27,3 +27,4 @@ pub use report::{
     AbsentMessage, AppointmentReport, DeliveryReport, MessageReport, ReportStep, Standing, SubjectReport,
     UnsentReminder,
 };
+pub use sentences::describe_step;

@@ -4,15 +4,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{
     appointment::{ATTENDEES_CHANGED, Appointment, RESCHEDULED, ReminderOutcome, StageOutcome},
-    ledger::{LedgerRow, MessageState, StepCode, SubjectRows},
+    ledger::{LedgerRow, MessageState, SubjectRows},
     telemetry::LogLabel,
     trail::TrailStep,
 };
 
-use crate::{
-    client_tables::DeliveryEntry,
-    sentences::{explain_step, label_step},
-};
+use crate::{client_tables::DeliveryEntry, sentences::describe_step};
 
 /// How a message stands, in the words that people need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -295,8 +292,8 @@ pub(crate) fn report_message(row: &LedgerRow, arrivals: &[DeliveryArrival]) -> M
 }
 
 fn report_step(step: &TrailStep) -> ReportStep {
-    match StepCode::from_name(&step.code) {
-        Some(code) => build_step(step.at, &step.code, label_step(code), &explain_step(code, step.detail.as_deref())),
+    match describe_step(&step.code, step.detail.as_deref()) {
+        Some((label, explanation)) => build_step(step.at, &step.code, label, &explanation),
         // A newer version of tellonce wrote it.
         None => build_step(step.at, &step.code, &step.code, step.detail.as_deref().unwrap_or_default()),
     }

@@ -2,8 +2,15 @@
 
 use tellonce_core::{ledger::StepCode, provider::PROVIDER_NAME};
 
+/// What a code of a trail says to people: a word or two, and why as a sentence without its full
+/// stop. `None` for a code of another version.
+pub fn describe_step(code: &str, detail: Option<&str>) -> Option<(&'static str, String)> {
+    let code = StepCode::from_name(code)?;
+    Some((label_step(code), explain_step(code, detail)))
+}
+
 /// What happened, in a word or two.
-pub(crate) fn label_step(code: StepCode) -> &'static str {
+fn label_step(code: StepCode) -> &'static str {
     match code {
         StepCode::Created | StepCode::Due => "sending",
         StepCode::LeaseExpired => "tried again",
@@ -40,7 +47,7 @@ pub(crate) fn label_step(code: StepCode) -> &'static str {
 }
 
 /// Why it happened, as a sentence without its full stop. Some details are that sentence.
-pub(crate) fn explain_step(code: StepCode, detail: Option<&str>) -> String {
+fn explain_step(code: StepCode, detail: Option<&str>) -> String {
     let or_else = |text: &str| detail.unwrap_or(text).to_owned();
     let with_detail = |text: &str| detail.map_or_else(|| text.to_owned(), |detail| format!("{text}: {detail}"));
     match code {

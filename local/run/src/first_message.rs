@@ -34,6 +34,13 @@ const SAMPLE_NUMBERS: [&str; 8] = [
     "11961234567",
 ];
 
+/// The client's `client.toml` as it is now.
+pub(crate) fn read_config(stack: &LocalStack) -> anyhow::Result<ClientConfig> {
+    let path = stack.client_folder().join("client.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+    ClientConfig::parse(&text).with_context(|| format!("in {}", path.display()))
+}
+
 /// A sample, and what leads from it to the message.
 pub(crate) struct FirstMessage {
     pub(crate) batch: DeliveryBatch,
@@ -55,9 +62,7 @@ pub(crate) struct SampleFactory {
 impl SampleFactory {
     /// The next sample for the client as its `client.toml` is now.
     pub(crate) fn build(&self, stack: &LocalStack) -> anyhow::Result<FirstMessage> {
-        let path = stack.client_folder().join("client.toml");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-        let config = ClientConfig::parse(&text).with_context(|| format!("in {}", path.display()))?;
+        let config = read_config(stack)?;
         let now = Timestamp::from_millisecond(stack.clock().now_ms())?;
         let first = match self.build_order(stack, &config, now)? {
             Some(order) => order,

@@ -1,5 +1,6 @@
 //! `cargo run`: builds the functions and starts the local stack with its console.
 
+mod activity_lines;
 mod first_message;
 mod keyboard;
 mod terminal;
@@ -14,14 +15,16 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use jiff::tz::TimeZone;
 use tellonce_fakes::{
     provider,
     server::{FreePort, PublicHost, find_free_port},
 };
 use tellonce_stack::{LocalStack, RealSystem, StackOptions, build};
-use tokio::signal;
+use tokio::{signal, sync::broadcast::error::RecvError};
 use tracing_subscriber::EnvFilter;
 
+use activity_lines::ActivityLines;
 use keyboard::KeyboardCommands;
 use terminal::Keys;
 
@@ -155,9 +158,11 @@ fn print_line(text: &str) -> anyhow::Result<()> {
     writeln!(out, "{text}").and_then(|()| out.flush()).context("could not write to standard output")
 }
 
-/// Follows the keyboard until `q`, Ctrl-C or SIGTERM.
+/// Follows the keyboard until `q`, Ctrl-C or SIGTERM, and prints what happens in the meantime.
 async fn follow_keyboard(stack: &Arc<LocalStack>, mut keys: Keys) -> anyhow::Result<()> {
     let commands = KeyboardCommands::default();
+    let zone = first_message::read_config(stack).map_or(TimeZone::UTC, |config| config.own_zone());
+    let (lines, mut activity) = (ActivityLines { zone }, stack.activity().subscribe());
     // Without a terminal (a service) the input ends at once, which does not mean quit.
     let mut input_open = true;
     let mut terminate = signal::unix::signal(signal::unix::SignalKind::terminate())?;
@@ -171,6 +176,15 @@ async fn follow_keyboard(stack: &Arc<LocalStack>, mut keys: Keys) -> anyhow::Res
                     print_line(&done.unwrap_or_else(|e| format!("Failed: {e:#}")))?;
                 }
                 None => input_open = false,
+            },
+            happened = activity.recv() => match happened {
+                Ok(entry) => {
+                    if let Some(line) = lines.render(&entry) {
+                        print_line(&line)?;
+                    }
+                }
+                Err(RecvError::Lagged(count)) => print_line(&format!("({count} lines are left out)"))?,
+                Err(RecvError::Closed) => return Ok(()),
             },
             interrupted = signal::ctrl_c() => return interrupted.context("could not listen for Ctrl-C"),
             _ = terminate.recv() => return Ok(()),

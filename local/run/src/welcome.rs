@@ -1,12 +1,12 @@
 //! What a local run prints at its start.
 
 use tellonce_core::{
-    client_config::{CalendarKind, ClientConfig, FormConfig, FormScheme},
+    client_config::{CalendarKind, FormConfig, FormScheme},
     provider::PROVIDER_NAME,
 };
 use tellonce_stack::LocalStack;
 
-use crate::keyboard::KEYS_HELP;
+use crate::{first_message::read_config, keyboard::KEYS_HELP};
 
 /// The addresses, a request to try, and the keys.
 pub(crate) fn render(stack: &LocalStack, needs_enter: bool) -> String {
@@ -36,8 +36,7 @@ pub(crate) fn render(stack: &LocalStack, needs_enter: bool) -> String {
 
 /// A request that shows what happens without a proof, if a sender of this client posts.
 fn render_request(stack: &LocalStack) -> Option<String> {
-    let text = std::fs::read_to_string(stack.client_folder().join("client.toml")).ok()?;
-    let config = ClientConfig::parse(&text).ok()?;
+    let config = read_config(stack).ok()?;
     let store = config.stores.keys().next().map(|name| format!("/stores/{name}"));
     let calendar = || {
         let posts_json = |calendar: &CalendarKind| calendar.sender().is_some() && calendar.facts().body.json;
