@@ -121,7 +121,6 @@ fn the_targets_of_the_pages_pass_the_check() {
         let client = make_client(&text, project.path());
         let target = blocks(&text, "toml").remove(0);
         let settings = fs::read_to_string(client.join("client.toml")).unwrap();
-        let settings = settings.replacen("[lines.main]\n", "[lines.main]\nevents = true\n", 1);
         let rule = format!("[escalations.first]\nwhen = \"first-message\"\nto = [\"{page}\"]\ncooldown = \"1h\"\n");
         fs::write(client.join("client.toml"), format!("{settings}\n{target}\n\n{rule}")).unwrap();
         fs::remove_file(client.join("secrets.json")).unwrap();

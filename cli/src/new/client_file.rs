@@ -75,7 +75,8 @@ impl ClientFile<'_> {
         writeln!(text, "languages = [{}]   # the first is the default", languages.join(", "))?;
         writeln!(text, "# Messages of these hours wait until they end. Decide before the first deployment.")?;
         writeln!(text, "# quiet_hours = {{ from = \"21:30\", to = \"08:00\" }}\n")?;
-        writeln!(text, "[lines.main]\nline_id = {}   # the line's id at {provider}", quote(&format!("line_{client}")))
+        writeln!(text, "[lines.main]\nline_id = {}   # the line's id at {provider}", quote(&format!("line_{client}")))?;
+        writeln!(text, "events = true   # replies and deliveries are known, once `tellonce webhook register` ran")
     }
 
     fn write_senders(
