@@ -29,6 +29,7 @@ fn allowed_packages(folder: &str) -> &'static [&'static str] {
         "local/stack" => &["tellonce-core", "tellonce-fakes", "tellonce-ops"],
         "local/console" | "local/bench" => &["tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
         "local/run" => &[
+            "tellonce-check",
             "tellonce-console",
             "tellonce-core",
             "tellonce-fakes",

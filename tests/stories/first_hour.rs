@@ -212,6 +212,19 @@ async fn the_terminal_says_what_came_in_what_was_sent_and_what_was_recognised() 
 }
 
 #[tokio::test]
+async fn a_start_names_what_is_wrong_in_a_client_with_line_and_remedy() {
+    let project = empty_project();
+    let client = make_client(project.path(), "acme", "--country IL --store shopify").await;
+    let settings = fs::read_to_string(client.join("client.toml")).unwrap();
+    fs::write(client.join("client.toml"), settings.replacen("useful_for = \"3d\"", "useful_fro = \"3d\"", 1)).unwrap();
+    let run = LocalRun::start(&client).await;
+    assert!(run.welcome.contains("so the functions cannot load it"), "{}", run.welcome);
+    assert!(run.welcome.contains(": `useful_fro` is not a setting of `messages.paid`"), "{}", run.welcome);
+    assert!(run.welcome.contains("    → did you mean `useful_for`?"), "{}", run.welcome);
+    run.quit().await;
+}
+
+#[tokio::test]
 async fn in_a_terminal_a_key_needs_no_enter_and_the_terminal_is_as_before_afterwards() {
     let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&keyboard).unwrap();

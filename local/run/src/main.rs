@@ -3,6 +3,7 @@
 mod activity_lines;
 mod first_message;
 mod keyboard;
+mod start_check;
 mod terminal;
 mod welcome;
 
@@ -26,6 +27,7 @@ use tracing_subscriber::EnvFilter;
 
 use activity_lines::ActivityLines;
 use keyboard::KeyboardCommands;
+use start_check::render_problems;
 use terminal::Keys;
 
 /// Runs the whole project on this machine: functions, tables, secrets, schedule, a fake provider
@@ -133,12 +135,19 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
         ..StackOptions::new(&root)
     };
     let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await?;
+    if let Some(problems) = render_problems(stack.client_folder(), |name| has_secret(&stack, name)) {
+        print_line(&format!("\n{problems}"))?;
+    }
     let keys = Keys::open();
     print_line(&welcome::render(&stack, keys.need_enter()))?;
     let result = follow_keyboard(&stack, keys).await;
     print_line("Stopping.")?;
     stack.shutdown().await;
     result
+}
+
+fn has_secret(stack: &LocalStack, name: &str) -> bool {
+    stack.secrets().current_value(name).is_some()
 }
 
 /// The port that was asked for. Without one, the default or the next free one, which is said.
