@@ -20,7 +20,7 @@ mod sentences;
 pub use calls::CallError;
 pub use client_stack::{ClientStack, StackError};
 pub use client_tables::{ClientTables, OpsError};
-pub use local_stack::{LOCK_NAME, LocalEndpoints, LocalStackError, LocalStackFile};
+pub use local_stack::{LocalEndpoints, LocalStackError, LocalStackFile};
 pub use needs::{Need, Needs};
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
 pub use report::{

@@ -9,8 +9,6 @@ use serde::{Deserialize, Serialize};
 
 /// The file in the state folder, while the stack runs.
 const FILE_NAME: &str = "stack.json";
-/// The file in the state folder that a stack locks while it runs.
-pub const LOCK_NAME: &str = "lock";
 
 /// A stack on this machine cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +69,9 @@ impl LocalEndpoints {
 }
 
 impl LocalStackFile {
+    /// The file in the state folder that a stack locks while it runs.
+    pub const LOCK_NAME: &str = "lock";
+
     /// Writes the file of a stack that starts.
     pub fn write(&self, state: &Path) -> Result<(), LocalStackError> {
         let path = state.join(FILE_NAME);
@@ -125,7 +126,7 @@ fn find_running(states: &Path) -> Vec<PathBuf> {
 /// Whether a stack runs with this folder. One that was killed leaves its files, and no lock.
 fn is_running(state: &Path) -> bool {
     let is_locked = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    state.join(FILE_NAME).is_file() && File::open(state.join(LOCK_NAME)).is_ok_and(is_locked)
+    state.join(FILE_NAME).is_file() && File::open(state.join(LocalStackFile::LOCK_NAME)).is_ok_and(is_locked)
 }
 
 fn list_paths(paths: &[PathBuf]) -> String {
@@ -139,7 +140,7 @@ mod tests {
     /// A folder as a running stack leaves it. The stack runs until the lock is dropped.
     fn run_stack(state: &Path) -> (LocalStackFile, File) {
         std::fs::create_dir_all(state).unwrap();
-        let lock = File::create(state.join(LOCK_NAME)).unwrap();
+        let lock = File::create(state.join(LocalStackFile::LOCK_NAME)).unwrap();
         lock.lock().unwrap();
         let endpoint = "http://127.0.0.1:1";
         let file = LocalStackFile {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use tellonce_ops::LOCK_NAME;
+use tellonce_ops::LocalStackFile;
 
 /// The files of a stack in its state folder. `--fresh` removes these and nothing else.
 const OWNED_FILES: [&str; 12] = [
@@ -86,7 +86,7 @@ impl StateFolder {
 }
 
 fn take_lock(folder: &Path) -> anyhow::Result<File> {
-    let path = folder.join(LOCK_NAME);
+    let path = folder.join(LocalStackFile::LOCK_NAME);
     let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = file.with_context(|| format!("could not write {}", path.display()))?;
     match file.try_lock() {
