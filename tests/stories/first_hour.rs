@@ -60,7 +60,7 @@ struct LocalRun {
     keys: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
     welcome: String,
-    _state: TempDir,
+    _state: Option<TempDir>,
 }
 
 impl LocalRun {
@@ -68,12 +68,24 @@ impl LocalRun {
         let state = tempfile::tempdir().unwrap();
         let mut command = Command::new(program("local"));
         command.args(["--no-build", "--port", "0", "--provider-port", "0", "--client"]).arg(client);
-        command.arg("--state").arg(state.path()).current_dir(workspace_root()).kill_on_drop(true);
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        command.arg("--state").arg(state.path()).current_dir(workspace_root());
+        Self { _state: Some(state), ..Self::spawn(command).await }
+    }
+
+    /// Starts a client of a project as the README says, without further options.
+    async fn start_in(project: &Path, client: &str) -> Self {
+        let mut command = Command::new(program("local"));
+        command.args(["--no-build", "--client", &format!("clients/{client}")]).current_dir(project);
+        Self::spawn(command).await
+    }
+
+    async fn spawn(mut command: Command) -> Self {
+        let command = command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
         let keys = process.stdin.take().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap()).lines();
         let http = build_http_client().unwrap();
-        let mut run = Self { http, process, keys, output, welcome: String::new(), _state: state };
+        let mut run = Self { http, process, keys, output, welcome: String::new(), _state: None };
         while !run.welcome.contains("Keys, each followed by Enter") {
             let line = run.wait_for_line("").await;
             run.welcome = format!("{}{line}\n", run.welcome);
@@ -209,6 +221,31 @@ async fn the_terminal_says_what_came_in_what_was_sent_and_what_was_recognised() 
     run.press("d", "  again: recognised, nothing is sent (it came in at ").await;
     run.press("l", "The line is down").await;
     run.quit().await;
+}
+
+#[tokio::test]
+async fn two_clients_run_side_by_side_without_options_and_explain_finds_the_one_that_is_left() {
+    let project = empty_project();
+    let explain = async || {
+        let asked = tellonce(project.path(), "explain order:1").await;
+        String::from_utf8(asked.stderr).unwrap()
+    };
+    for client in ["first", "second"] {
+        make_client(project.path(), client, "--country IL --store custom").await;
+    }
+    assert!(explain().await.contains("no stack runs with the state folder .local"));
+    let first = LocalRun::start_in(project.path(), "first").await;
+    let mut second = LocalRun::start_in(project.path(), "second").await;
+    assert!(second.welcome.contains(" is taken by "), "{}", second.welcome);
+    assert_ne!(first.address("console"), second.address("console"));
+    let several = explain().await;
+    assert!(several.contains("choose one with --state: .local/first, .local/second"), "{several}");
+    first.quit().await;
+    second.press("o", "accepted (200)").await;
+    assert_eq!(second.texts(1).await.len(), 1);
+    let asked = explain().await;
+    assert!(asked.contains("the ledger has no `order:1`"), "the ledger of `second`: {asked}");
+    second.quit().await;
 }
 
 #[tokio::test]
