@@ -1,18 +1,21 @@
-//! `tellonce`, the agency's tool: checks a client's configuration, previews its messages, and says
-//! what happened to them. It sends nothing.
+//! `tellonce`, the agency's tool: checks a client's configuration, previews its messages, says what
+//! happened to them, and gives the commands of an operator to a stack.
 //!
 //! `new` makes a client's folder. Run `check` before every deployment, `preview` while you set up
 //! texts and senders, and `schema` after the configuration's types change. These commands work
 //! offline and touch no account.
-//! `explain` reads the tables of a client and changes nothing. `webhook register` asks for
-//! confirmation and makes one call to the provider, once for each line.
+//! `explain`, `status`, `waiting`, `needs`, `contact`, `dead` and `operations` read and change
+//! nothing. All others show their plan and ask. `webhook register` makes one call to the provider,
+//! once for each line.
 #![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
 
 mod check;
 mod command_output;
+mod confirmation;
 mod explain;
 mod forms;
 mod new;
+mod operator;
 mod overview;
 mod people_time;
 mod preview;
@@ -26,12 +29,16 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use command_output::CommandOutput;
+use confirmation::{NOT_CONFIRMED_CODE, NotConfirmed};
 use overview::Question;
 
-/// Checks and previews the configuration of a tellonce client, and registers its lines at
-/// the provider.
+/// Checks and previews the configuration of a tellonce client, and operates its stack.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 an error, 2 wrong arguments, 3 the plan was shown and not confirmed."
+)]
 struct CliArguments {
     #[command(subcommand)]
     command: CliCommand,
@@ -59,6 +66,8 @@ enum CliCommand {
     Waiting(overview::OverviewArguments),
     /// Lists what needs a person, the oldest first, with the command that settles it.
     Needs(overview::OverviewArguments),
+    #[command(flatten)]
+    Operator(operator::OperatorCliCommand),
     /// Registers the address that the provider posts a line's events to.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
@@ -74,13 +83,17 @@ fn main() -> ExitCode {
         CliCommand::Status(arguments) => overview::answer_question(Question::Status, &arguments),
         CliCommand::Waiting(arguments) => overview::answer_question(Question::Waiting, &arguments),
         CliCommand::Needs(arguments) => overview::answer_question(Question::Needs, &arguments),
+        CliCommand::Operator(command) => operator::run_command(&command),
         CliCommand::Webhook(command) => webhook::run_command(&command),
     };
     match done.and_then(CommandOutput::print) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<NotConfirmed>() {
+                Some(_) => ExitCode::from(NOT_CONFIRMED_CODE),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

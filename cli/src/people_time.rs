@@ -1,20 +1,23 @@
-//! Times as people at the client read them.
+//! Times as people at the client read and write them.
 
 use anyhow::Context as _;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{
+    Span, Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
 use tellonce_core::client_config::ClientConfig;
 
-/// Writes times in the client's zone.
+/// Times in the zone of a client.
 pub(crate) struct PeopleTime<'a> {
     pub(crate) zone: TimeZone,
-    /// The name of the zone.
     pub(crate) name: &'a str,
 }
 
 impl<'a> PeopleTime<'a> {
     pub(crate) fn of_client(config: &'a ClientConfig) -> anyhow::Result<Self> {
-        let zone = TimeZone::get(&config.time_zone).context("the client's `time_zone` is unknown")?;
-        Ok(Self { zone, name: &config.time_zone })
+        let name = config.time_zone.as_str();
+        Ok(Self { zone: TimeZone::get(name).context("the client's `time_zone` is unknown")?, name })
     }
 
     pub(crate) fn format(&self, at: Timestamp) -> String {
@@ -23,5 +26,47 @@ impl<'a> PeopleTime<'a> {
 
     pub(crate) fn format_minute(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.clone()).strftime("%a %d %b %Y %H:%M").to_string()
+    }
+
+    /// A time that a person wrote: `2026-11-29T10:00:00Z`, `2026-11-29T10:00` or `2026-11-29` in
+    /// the client's zone, or `2h` and `3d` for a time before now.
+    pub(crate) fn parse(&self, text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+        if let Ok(at) = text.parse::<Timestamp>() {
+            return Ok(at);
+        }
+        let civil = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(|day| day.at(0, 0, 0, 0)));
+        if let Ok(civil) = civil {
+            return Ok(civil.to_zoned(self.zone.clone())?.timestamp());
+        }
+        let span: Span = text.parse().with_context(|| {
+            format!(
+                "`{text}` is not a time; write 2026-11-29T10:00 (in {}), 2026-11-29T10:00:00Z, or 2h for two hours ago",
+                self.name
+            )
+        })?;
+        Ok(now.to_zoned(self.zone.clone()).checked_sub(span.abs())?.timestamp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_in_the_zone_of_the_client_or_before_now() {
+        let time = PeopleTime { zone: TimeZone::get("Asia/Jerusalem").unwrap(), name: "Asia/Jerusalem" };
+        let now = "2026-11-29T12:00:00Z".parse().unwrap();
+        for (text, at) in [
+            ("2026-11-29T10:00:00Z", "2026-11-29T10:00:00Z"),
+            ("2026-11-29T12:00:00+02:00", "2026-11-29T10:00:00Z"),
+            ("2026-11-29T10:00", "2026-11-29T08:00:00Z"),
+            ("2026-11-29", "2026-11-28T22:00:00Z"),
+            ("90m", "2026-11-29T10:30:00Z"),
+            ("3d", "2026-11-26T12:00:00Z"),
+        ] {
+            assert_eq!(time.parse(text, now).unwrap().to_string(), at, "{text}");
+        }
+        let error = time.parse("yesterday", now).unwrap_err().to_string();
+        assert!(error.contains("`yesterday` is not a time"), "{error}");
     }
 }

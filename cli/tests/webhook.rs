@@ -168,7 +168,7 @@ fn a_request_that_was_never_sent_is_not_recorded() {
 fn without_a_terminal_and_yes_it_shows_the_plan_and_stops() {
     let folder = register_folder();
     let (shown, output) = run_without_server(&folder, &[]);
-    assert_eq!((output.code, read_registrations(&folder)), (1, None), "{shown}");
+    assert_eq!((output.code, read_registrations(&folder)), (3, None), "{shown}");
     insta::assert_snapshot!(shown);
 }
 

@@ -10,8 +10,8 @@
 //! was reported about it. The row also holds the cache headers of the feed's host, and what failed,
 //! for people.
 //!
-//! An operator accepts a suspect feed by setting the row's attribute `accept_next_read` to true.
-//! Then the next read counts, and the attribute is removed.
+//! An operator accepts a suspect feed ([`FeedStore::accept_next_read`]). Then the next read counts,
+//! and the row's attribute of that name is removed.
 //!
 //! Promises: of two invocations that read a feed at the same time only one saves its snapshot. What
 //! an operator writes is not overwritten. Does **not** hold the feed's address.
@@ -25,12 +25,13 @@ use aws_sdk_dynamodb::{
         get_item::GetItemError,
         update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     },
+    types::AttributeValue as Value,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attributes::{Item, ItemReader, ItemWriter, number_value, text_value, time_value},
+    attributes::{Item, ItemReader, ItemWriter, number_value, send_if_current, text_value, time_value},
     fault::{ClassifyFault, Fault},
 };
 
@@ -272,6 +273,17 @@ impl FeedStore {
         update.send().await.map(drop).map_err(|error| FeedStoreError::Save(Box::new(error)))
     }
 
+    /// Records an operator's decision that the next read counts. Returns whether the feed was ever
+    /// read.
+    pub async fn accept_next_read(&self, calendar: &str) -> Result<bool, FeedStoreError> {
+        let update = self
+            .update_row(calendar)
+            .update_expression("SET accept_next_read = :yes")
+            .condition_expression("attribute_exists(subject)")
+            .expression_attribute_values(":yes", Value::Bool(true));
+        send_if_current(update).await.map_err(FeedStoreError::Save)
+    }
+
     fn update_row(&self, calendar: &str) -> UpdateItemFluentBuilder {
         self.db
             .update_item()
@@ -465,7 +477,7 @@ fn unpack_occurrences(packed: &[u8]) -> Option<BTreeMap<String, KnownOccurrence>
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue as Value};
+    use aws_sdk_dynamodb::primitives::Blob;
     use proptest::prelude::*;
 
     use super::*;

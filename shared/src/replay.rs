@@ -25,7 +25,7 @@ const MAX_CONCURRENT_CHANGES: usize = 8;
 const MAX_LISTED: usize = 1000;
 
 /// The command of an operator. Times are RFC 3339, such as `2026-11-29T10:00:00Z`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayCommand {
     /// Received at this time or later.
@@ -44,7 +44,7 @@ pub struct ReplayCommand {
 }
 
 /// The payload of an invocation with a [`ReplayCommand`].
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayPayload {
     /// The command.
@@ -52,7 +52,7 @@ pub struct ReplayPayload {
 }
 
 /// The response to a [`ReplayCommand`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplaySummary {
     /// The number of deliveries that are processed again.
     pub replayed: usize,
@@ -60,7 +60,7 @@ pub struct ReplaySummary {
     /// count as `none`.
     pub outcomes: BTreeMap<String, usize>,
     /// The keys of the deliveries that match. Only of a dry run.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
     /// Whether the time ran out before the whole inbox was read. Then the operator repeats the
     /// command with `position`.

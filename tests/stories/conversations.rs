@@ -93,7 +93,7 @@ to = ["desk"]
 cooldown = "1h"
 "#;
 
-fn crm_and_target_secrets() -> Vec<(&'static str, String)> {
+pub(crate) fn crm_and_target_secrets() -> Vec<(&'static str, String)> {
     let key = include_str!("../../functions/conversation-sync/src/crm/testing/key.pem");
     let account = json!({
         "type": "service_account", "client_email": "sync@story.iam.gserviceaccount.com", "private_key": key,
@@ -154,7 +154,7 @@ pub(crate) fn entry_counts(world: &World, crm: &str) -> BTreeMap<String, usize> 
 
 /// Asserts that each of these CRMs holds every message of the fake's phones once, and no other
 /// entry.
-fn assert_each_message_once(world: &World, crms: &[&str]) {
+pub(crate) fn assert_each_message_once(world: &World, crms: &[&str]) {
     let messages: BTreeMap<String, usize> =
         world.messages().iter().map(|message| (format!("main:{}", message.provider_id), 1)).collect();
     for crm in crms {
@@ -192,7 +192,7 @@ pub(crate) fn message_body(id: &str, text: &str, timestamp: i64) -> Value {
     }]})
 }
 
-const ALL_CRM_NAMES: [&str; 5] = ["hub", "pipe", "zoho", "sheet", "own"];
+pub(crate) const ALL_CRM_NAMES: [&str; 5] = ["hub", "pipe", "zoho", "sheet", "own"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_is_in_every_crm_once_regardless_of_its_author() {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A second feed, of a calendar whose owner is known from its address.
-const ANNA_TOML: &str = r#"
+pub(crate) const ANNA_TOML: &str = r#"
 [calendars.anna]
 kind = "ics"
 line = "main"
@@ -27,9 +27,14 @@ new_per_day = 2
 text = { en = "Tomorrow at {{ time }}.", he = "מחר בשעה {{ time }}." }
 "#;
 
-async fn start_world_of_anna() -> World {
+/// The secret address of the feed of [`ANNA_TOML`].
+pub(crate) fn anna_secrets() -> Vec<(&'static str, String)> {
     let address = "https://calendar.example/ical/anna%40clinic.example/private-1/anna.ics";
-    let extra_secrets = vec![("calendars/anna", address.to_owned())];
+    vec![("calendars/anna", address.to_owned())]
+}
+
+async fn start_world_of_anna() -> World {
+    let extra_secrets = anna_secrets();
     World::start_with(WorldSetup { extra_toml: ANNA_TOML, extra_secrets, ..WorldSetup::default() }).await
 }
 
@@ -43,7 +48,7 @@ fn feed_problem(world: &World, name: &str) -> String {
 }
 
 /// Lets the feeds become due and polls them.
-async fn poll_later(world: &World) -> Value {
+pub(crate) async fn poll_later(world: &World) -> Value {
     world.advance_time(SignedDuration::from_mins(15));
     world.stack.poll_feeds().await.unwrap()
 }

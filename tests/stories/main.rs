@@ -17,6 +17,7 @@ mod booking_endpoint;
 mod budget;
 mod builds;
 mod calendars;
+mod command_line;
 mod console;
 mod conversations;
 mod costs;

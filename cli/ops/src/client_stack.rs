@@ -76,7 +76,6 @@ pub struct ClientStack {
     pub(crate) lambda: aws_sdk_lambda::Client,
     #[expect(dead_code, reason = "the commands of secrets read it")]
     pub(crate) secrets_manager: aws_sdk_secretsmanager::Client,
-    #[expect(dead_code, reason = "the commands of dead letters read it")]
     pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) sts: aws_sdk_sts::Client,
 }

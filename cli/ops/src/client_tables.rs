@@ -10,12 +10,12 @@ use aws_sdk_dynamodb::{
         query::{QueryError, builders::QueryFluentBuilder},
         update_item::UpdateItemError,
     },
-    types::KeysAndAttributes,
+    types::{KeysAndAttributes, Select},
 };
 use jiff::Timestamp;
 use tellonce_core::{
     attributes::{Item, ItemReader, text_value},
-    ledger::{IdempotencyKey, LedgerError},
+    ledger::{IdempotencyKey, LedgerError, MessageState},
 };
 
 /// The most pages of a list that are read. A page has up to a megabyte, so this is some ten
@@ -115,6 +115,33 @@ pub(crate) struct DeliveryEntry {
 impl ClientTables {
     pub(crate) fn new(db: Client, names: TableNames) -> Self {
         Self { db, names }
+    }
+
+    /// How many items are due in a queue now or later, in this state.
+    pub(crate) async fn count_due(
+        &self,
+        queue: &str,
+        state: Option<MessageState>,
+    ) -> Result<usize, Box<SdkError<QueryError>>> {
+        let mut query = self
+            .db
+            .query()
+            .table_name(&self.names.ledger)
+            .index_name("due")
+            .key_condition_expression("due_queue = :queue")
+            .expression_attribute_values(":queue", text_value(queue));
+        if let Some(state) = state {
+            query = query.filter_expression("#state = :state").expression_attribute_names("#state", "state");
+            query = query.expression_attribute_values(":state", text_value(state.name()));
+        }
+        count_items(query).await
+    }
+
+    /// How many messages there are for a contact.
+    pub(crate) async fn count_messages_to(&self, contact: &str) -> Result<usize, Box<SdkError<QueryError>>> {
+        let query = self.db.query().table_name(&self.names.ledger).index_name("contact");
+        let query = query.key_condition_expression("contact = :contact");
+        count_items(query.expression_attribute_values(":contact", text_value(contact))).await
     }
 
     /// The rows in a queue of the ledger, the earliest due first. Appointments are left out: a line
@@ -233,4 +260,14 @@ async fn read_pages(query: QueryFluentBuilder) -> Result<Entries<Item>, OpsError
 
 fn query_error(error: SdkError<QueryError>) -> OpsError {
     OpsError::Query(Box::new(error))
+}
+
+/// The number of items of all pages of a query.
+async fn count_items(query: QueryFluentBuilder) -> Result<usize, Box<SdkError<QueryError>>> {
+    let mut pages = query.select(Select::Count).into_paginator().send();
+    let mut all = 0;
+    while let Some(page) = pages.next().await {
+        all += usize::try_from(page.map_err(Box::new)?.count).unwrap_or(0);
+    }
+    Ok(all)
 }

@@ -13,6 +13,8 @@ mod client_tables;
 mod explain;
 mod local_stack;
 mod needs;
+mod operations;
+mod operator;
 mod overview;
 mod report;
 mod sentences;
@@ -22,6 +24,12 @@ pub use client_stack::{ClientStack, StackError};
 pub use client_tables::{ClientTables, OpsError};
 pub use local_stack::{LocalEndpoints, LocalStackError, LocalStackFile};
 pub use needs::{Need, Needs};
+pub use operations::{Operation, OperationsError};
+pub use operator::{
+    CommandOutcome, CommandRunner, ContactReport, CustomerAddress, DeadLetter, DeadLettersPlan, DeadLettersResult,
+    DeliveryPlan, FeedPlan, FormPlan, LineAction, LinePlan, OperatorCommand, OperatorError, OptOutPlan, Plan, Progress,
+    ReplayPlan, ReplaySelection, ReplaySpan, RetryPlan, list_operations,
+};
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
 pub use report::{
     AbsentMessage, AppointmentReport, DeliveryReport, MessageReport, ReportStep, Standing, SubjectReport,

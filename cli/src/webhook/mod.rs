@@ -15,9 +15,7 @@ mod registration_log;
 
 use std::{
     fmt::Write as _,
-    io::{BufRead as _, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
@@ -31,7 +29,7 @@ use tellonce_core::{
 };
 use url::{Host, Url};
 
-use crate::{command_output::CommandOutput, preview::load_config, secrets::SecretsFile};
+use crate::{command_output::CommandOutput, confirmation::confirm, preview::load_config, secrets::SecretsFile};
 use registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome};
 
 #[derive(clap::Subcommand)]
@@ -101,9 +99,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     }
     writeln!(plan)?;
     CommandOutput::from_text(plan).print()?;
-    if !arguments.yes && !ask_at_terminal()? {
-        return Ok(CommandOutput { text: "Nothing was registered.\n".to_owned(), code: ExitCode::FAILURE });
-    }
+    confirm("Register this address?", arguments.yes)?;
     // Recorded before the call: if this process is stopped in between, the next run reports an
     // unknown outcome.
     log.begin_attempt(&arguments.line, &host, now)?;
@@ -201,23 +197,6 @@ fn registration_endpoint(base: &str) -> anyhow::Result<Url> {
         .pop_if_empty()
         .extend(PROVIDER.registration_path());
     Ok(url)
-}
-
-fn ask_at_terminal() -> anyhow::Result<bool> {
-    ensure!(
-        std::io::stdin().is_terminal(),
-        "no terminal to ask for confirmation; check the call above and repeat the command with --yes"
-    );
-    let mut screen = std::io::stderr();
-    write!(screen, "Register this address? [y/N] ")?;
-    screen.flush()?;
-    let mut typed = String::new();
-    std::io::stdin().lock().read_line(&mut typed)?;
-    Ok(is_yes(&typed))
-}
-
-fn is_yes(typed: &str) -> bool {
-    matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 /// Why the command stops at an address with an earlier attempt, and what to do.
@@ -322,11 +301,5 @@ mod tests {
         {
             assert!(registration_endpoint(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn only_a_yes_confirms() {
-        assert!(is_yes("y\n") && is_yes(" YES\r\n"));
-        assert!(!is_yes("") && !is_yes("\n") && !is_yes("n\n") && !is_yes("yess\n"));
     }
 }

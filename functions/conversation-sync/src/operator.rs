@@ -15,13 +15,13 @@ use tellonce_core::{
     contact::{Lid, Phone, PhoneError},
     fault::error_chain,
     inbox::Inbox,
-    ledger::{Ledger, LedgerError},
+    ledger::{Ledger, LedgerError, refused_queue_name},
     replay::{ReplayCommand, ReplayError, ReplaySummary, replay_deliveries},
 };
 
 use crate::{
     record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
-    task::{QueueTask, refused_queue_name},
+    task::QueueTask,
 };
 
 /// The most tasks of one `retry` command.

@@ -43,8 +43,10 @@ pub(crate) struct RequestedAction {
     leading_key: Option<String>,
     /// The top-level attributes that the request names.
     attributes: BTreeSet<String>,
-    /// What the request asks to return of the item.
+    /// What the request asks to return of the item that it writes.
     return_values: Option<String>,
+    /// Which attributes the request reads.
+    select: Option<String>,
 }
 
 impl FunctionRoles {
@@ -61,6 +63,11 @@ impl FunctionRoles {
     /// The calls that were refused since the start, oldest first: `function: action on resource`.
     pub fn refused_calls(&self) -> Vec<String> {
         tellonce_fakes::lock_mutex(&self.refused).clone()
+    }
+
+    /// The same, and forgets them: for a caller that is meant to be refused.
+    pub fn take_refused_calls(&self) -> Vec<String> {
+        std::mem::take(&mut *tellonce_fakes::lock_mutex(&self.refused))
     }
 
     /// The response to a request that the caller's role does not allow; `None` if it may go on.
@@ -86,6 +93,7 @@ impl RequestedAction {
             leading_key: None,
             attributes: BTreeSet::new(),
             return_values: None,
+            select: None,
         }
     }
 }
@@ -104,11 +112,13 @@ fn allows(statement: &RoleStatement, wanted: &RequestedAction) -> bool {
 
 /// Whether a condition holds. One that is not known here does not.
 fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
-    let if_exists = match operator.strip_prefix("ForAllValues:").unwrap_or(operator) {
-        "StringEquals" => false,
-        "StringEqualsIfExists" => true,
-        _ => return false,
-    };
+    let (if_exists, is_same): (bool, fn(&str, &str) -> bool) =
+        match operator.strip_prefix("ForAllValues:").unwrap_or(operator) {
+            "StringEquals" => (false, |pattern, text| pattern == text),
+            "StringEqualsIfExists" => (true, |pattern, text| pattern == text),
+            "StringLike" => (false, matches_pattern),
+            _ => return false,
+        };
     let Some(keys) = keys.as_object() else { return false };
     keys.iter().all(|(key, values)| {
         let allowed = values.as_array().map_or(&[][..], Vec::as_slice);
@@ -116,10 +126,12 @@ fn holds(operator: &str, keys: &Value, wanted: &RequestedAction) -> bool {
             "dynamodb:LeadingKeys" => wanted.leading_key.as_deref().into_iter().collect(),
             "dynamodb:Attributes" => wanted.attributes.iter().map(String::as_str).collect(),
             "dynamodb:ReturnValues" => wanted.return_values.as_deref().into_iter().collect(),
+            "dynamodb:Select" => wanted.select.as_deref().into_iter().collect(),
             _ => return false,
         };
         // AWS lets a key that the request lacks pass with `ForAllValues`. Here that is a mistake.
-        (!found.is_empty() || if_exists) && found.iter().all(|text| allowed.iter().any(|value| value == text))
+        let is_allowed = |text: &str| allowed.iter().filter_map(Value::as_str).any(|pattern| is_same(pattern, text));
+        (!found.is_empty() || if_exists) && found.into_iter().all(is_allowed)
     })
 }
 
@@ -139,6 +151,14 @@ fn find_attributes(request: &Value) -> BTreeSet<String> {
     });
     let parts = ["Key", "Item"].iter().filter_map(|name| request[*name].as_object());
     parts.flat_map(|part| part.keys().cloned()).chain(words).collect()
+}
+
+/// Which attributes a read asks for: all, unless it names some.
+fn find_select(operation: &str, request: &Value) -> Option<String> {
+    let is_read = ["GetItem", "Query", "Scan"].contains(&operation);
+    let named = request["ProjectionExpression"].is_string().then_some("SPECIFIC_ATTRIBUTES");
+    let select = request["Select"].as_str().or(named).unwrap_or("ALL_ATTRIBUTES");
+    is_read.then(|| select.to_owned())
 }
 
 /// Whether a text matches a pattern with `*` (any characters) and `?` (one character).
@@ -180,6 +200,7 @@ pub(crate) fn table_actions(
             leading_key: leading_key.map(str::to_owned),
             attributes: find_attributes(part),
             return_values: part["ReturnValues"].as_str().map(str::to_owned),
+            select: find_select(name, part),
         }
     };
     let parts = |list: &Value| -> Vec<RequestedAction> {
@@ -317,19 +338,21 @@ Resources:
     }
 
     #[test]
-    fn string_equals_knows_no_wildcards_and_another_operator_is_refused() {
+    fn only_string_like_knows_wildcards_and_another_operator_is_refused() {
         let wanted = RequestedAction {
             action: "dynamodb:PutItem".into(),
             resource: String::new(),
             leading_key: Some("heartbeat".into()),
             attributes: BTreeSet::new(),
             return_values: None,
+            select: None,
         };
         for (operator, value, expected) in [
             ("ForAllValues:StringEquals", "heartbeat", true),
             ("ForAllValues:StringEquals", "heartbea?", false),
             ("ForAllValues:StringEquals", "*", false),
-            ("ForAllValues:StringLike", "heartbeat", false),
+            ("ForAllValues:StringLike", "heart*", true),
+            ("ForAllValues:StringLike", "brain*", false),
             ("StringNotEquals", "other", false),
         ] {
             assert_eq!(
@@ -368,6 +391,32 @@ Resources:
             other[member] = json!(value);
             assert!(!is_allowed(&other), "{member} {value}");
         }
+    }
+
+    #[test]
+    fn the_reader_of_the_template_sees_outcomes_and_no_body_of_a_delivery() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let text = std::fs::read_to_string(root.join("template.yaml")).unwrap();
+        let reader = "arn:aws:iam::000000000000:role/agency";
+        let parameters = [("Client", "demo"), ("ReaderPrincipalArn", reader)];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let template = SamTemplate::parse(&text, &parameters.into()).unwrap();
+        let table = template.tables.iter().find(|table| table.id == "StoreInbox").unwrap().name.clone();
+        let roles = FunctionRoles::from_template(&template);
+        let is_allowed = |operation: &str, request: &Value| {
+            let actions = table_actions(operation, request, &BTreeMap::new());
+            roles.check_request(&signed_by("ReaderRole"), &actions).is_none()
+        };
+        let mut request = json!({
+            "TableName": table, "Key": {"id": {"S": "erp#m-1"}}, "ProjectionExpression": "id, outcome, outcome_text",
+        });
+        assert!(is_allowed("GetItem", &request));
+        request["UpdateExpression"] = json!("SET outcome = :none");
+        assert!(!is_allowed("UpdateItem", &request));
+        request["ProjectionExpression"] = json!("id, body");
+        assert!(!is_allowed("GetItem", &request));
+        request["ProjectionExpression"] = Value::Null;
+        assert!(!is_allowed("GetItem", &request), "all attributes");
     }
 
     #[test]

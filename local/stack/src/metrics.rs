@@ -66,10 +66,13 @@ impl MetricLog {
         values.entry(self.current_minute()).or_default().push(1.0);
     }
 
-    /// Sets a level of a metric of AWS from now on.
-    pub(crate) fn set_level(&self, namespace: &str, name: &str, dimension: (&str, &str), level: f64) {
+    /// Sets how many messages a queue of SQS holds from now on.
+    pub(crate) fn set_queue_depth(&self, queue: &str, messages: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a queue holds far fewer than 2^52 messages")]
+        let level = messages as f64;
+        let metric = aws_metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", ("QueueName", queue));
         let mut held = tellonce_fakes::lock_mutex(&self.held);
-        held.levels.entry(aws_metric(namespace, name, dimension)).or_default().insert(self.current_minute(), level);
+        held.levels.entry(metric).or_default().insert(self.current_minute(), level);
     }
 
     /// The values of a metric in these minutes (since 1970).
@@ -167,11 +170,11 @@ mod tests {
         let now = log.current_minute();
         log.count_event("AWS/ApiGateway", "5xx", ("ApiId", "Api"));
         assert_eq!(log.values_in(&aws_metric("AWS/ApiGateway", "5xx", ("ApiId", "Api")), now..now + 2), [1.0]);
-        log.set_level("AWS/SQS", "Depth", ("QueueName", "Failures"), 2.0);
-        let depth = aws_metric("AWS/SQS", "Depth", ("QueueName", "Failures"));
+        log.set_queue_depth("Failures", 2);
+        let depth = aws_metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", ("QueueName", "Failures"));
         assert_eq!(log.values_in(&depth, now - 1..now), [0.0; 0]);
         assert_eq!(log.values_in(&depth, now + 5..now + 8), [2.0, 2.0, 2.0]);
-        log.set_level("AWS/SQS", "Depth", ("QueueName", "Failures"), 0.0);
+        log.set_queue_depth("Failures", 0);
         assert_eq!(log.values_in(&depth, now + 5..now + 6), [0.0]);
     }
 }

@@ -15,6 +15,11 @@ use super::{
 const SUBJECT: &str = "queues";
 const NAMES: &str = "queue_names";
 
+/// The queue in which refused tasks of a queue wait for an operator.
+pub fn refused_queue_name(queue: &str) -> String {
+    format!("refused:{queue}")
+}
+
 impl Ledger {
     /// All queues of a kind that are or were configured. Remembers those that are. The table is
     /// read once in each process: another configuration comes with another process.

@@ -3,8 +3,8 @@
 //! The row holds the next free slot of the line's rate, the last health, how long the line counts
 //! as down, the breaker that a refused token opens, and the kill switch.
 //! [`LineState::reserve_slots`] checks all of it and reserves a slot with one conditional write. An
-//! operator sets the kill switch by writing `stopped`, and drops all messages that have waited
-//! until a time by writing `drop_before` (`docs/operations.md`).
+//! operator sets the kill switch, `stopped`, and drops all messages that have waited until a time,
+//! `drop_before` (`tellonce hold`, `release` and `drop`).
 
 use aws_sdk_dynamodb::{
     Client,
@@ -216,15 +216,43 @@ impl LineState {
 
     /// Reads what operators should know of a line.
     pub async fn read_status(&self, line: &str, now: Timestamp) -> Result<LineStatus, LineStateError> {
+        Ok(LineStatus::from_item(&self.read_row(line).await?, now))
+    }
+
+    async fn read_row(&self, line: &str) -> Result<Item, LineStateError> {
         let get = self
             .db
             .get_item()
             .table_name(&self.table)
             .key("subject", text_value(line_subject(line)))
             .key("stage", text_value(LINE_STAGE));
-        let answer = get.send().await;
-        let answer = answer.map_err(|error| LineStateError::Read { line: line.to_owned(), source: Box::new(error) })?;
-        Ok(LineStatus::from_item(&answer.item.unwrap_or_default(), now))
+        match get.send().await {
+            Ok(answer) => Ok(answer.item.unwrap_or_default()),
+            Err(error) => Err(LineStateError::Read { line: line.to_owned(), source: Box::new(error) }),
+        }
+    }
+
+    /// Why an operator stopped a line; `None` if it is not stopped.
+    pub async fn read_stop(&self, line: &str) -> Result<Option<String>, LineStateError> {
+        Ok(ItemReader(&self.read_row(line).await?).owned("stopped"))
+    }
+
+    /// Sets the kill switch of a line. From the next slot on, nothing is sent over it.
+    pub async fn stop(&self, line: &str, because: &str) -> Result<(), LineStateError> {
+        let update = self.update_line_item(line).update_expression("SET stopped = :because");
+        self.send_update(line, update.expression_attribute_values(":because", text_value(because))).await
+    }
+
+    /// Removes the kill switch of a line.
+    pub async fn start(&self, line: &str) -> Result<(), LineStateError> {
+        self.send_update(line, self.update_line_item(line).update_expression("REMOVE stopped")).await
+    }
+
+    /// Drops the messages of a line that were recorded before this time and wait, each when its
+    /// turn comes.
+    pub async fn drop_waiting(&self, line: &str, before: Timestamp) -> Result<(), LineStateError> {
+        let update = self.update_line_item(line).update_expression("SET drop_before = :before");
+        self.send_update(line, update.expression_attribute_values(":before", time_value(before))).await
     }
 
     /// Counts a first contact of a line on this day of the client, `2026-11-29`. Returns whether it

@@ -12,6 +12,7 @@ pub(crate) mod crm_tasks;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tellonce_core::ledger::refused_queue_name;
 
 use crate::{
     crm::CrmEntry,
@@ -226,11 +227,6 @@ pub fn crm_queue_name(name: &str) -> String {
 /// The queue of a target.
 pub fn target_queue_name(name: &str) -> String {
     format!("target:{name}")
-}
-
-/// The queue in which refused tasks wait for an operator.
-pub fn refused_queue_name(queue: &str) -> String {
-    format!("refused:{queue}")
 }
 
 impl Persisted for QueueTask {

@@ -22,25 +22,33 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
-use crate::{iam::FunctionRoles, streams::FailureLog};
+use crate::{iam::FunctionRoles, metrics::MetricLog, streams::FailureLog};
 
 pub(crate) use lambda::LambdaApi;
 
 /// The most bytes of a payload, as in Lambda.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
+/// The queue of dead letters, its metric, and who may use it.
+#[derive(Clone)]
+pub(crate) struct QueueApi {
+    pub(crate) failures: Arc<FailureLog>,
+    pub(crate) metrics: Arc<MetricLog>,
+    pub(crate) roles: Arc<FunctionRoles>,
+}
+
 /// The server.
-pub(crate) fn build_router(lambda: LambdaApi, failures: Arc<FailureLog>, roles: Arc<FunctionRoles>) -> Router {
+pub(crate) fn build_router(lambda: LambdaApi, queue: QueueApi) -> Router {
     Router::new()
         .route("/", post(answer_post))
-        .with_state((failures, roles))
+        .with_state(queue)
         .merge(lambda.build_router())
         .layer(DefaultBodyLimit::max(MAX_PAYLOAD_BYTES))
 }
 
 /// SQS names its operation in a header, STS in the form of its body.
 async fn answer_post(
-    State((failures, roles)): State<(Arc<FailureLog>, Arc<FunctionRoles>)>,
+    State(QueueApi { failures, metrics, roles }): State<QueueApi>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -52,5 +60,7 @@ async fn answer_post(
         Some(refusal) => (StatusCode::BAD_REQUEST, refusal),
         None => queue::answer(&failures, operation, &request),
     };
+    let queue = queue::queue_name(&request);
+    metrics.set_queue_depth(queue, failures.depth(queue));
     (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.0")], answer.to_string()).into_response()
 }

@@ -53,7 +53,7 @@ pub(super) fn answer(failures: &FailureLog, operation: &str, request: &Value) ->
 }
 
 /// The name of the queue: the last part of its address.
-fn queue_name(request: &Value) -> &str {
+pub(super) fn queue_name(request: &Value) -> &str {
     let address = request["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next());
     address.or_else(|| request["QueueName"].as_str()).unwrap_or_default()
 }

@@ -38,7 +38,7 @@ use crate::{
     gateway::HttpGateway,
     iam::FunctionRoles,
     metrics::MetricLog,
-    operator_api::{self, LambdaApi},
+    operator_api::{self, LambdaApi, QueueApi},
     post_recorder::PostRecorder,
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
@@ -129,8 +129,9 @@ impl LocalStack {
         let metrics = Arc::new(MetricLog::new(clock.clone()));
         let functions = prepare_functions(&template, &options, &state, &endpoints, &metrics)?;
         let failures = Arc::new(FailureLog::open(state.persistent_path("failures.jsonl").as_deref())?);
+        let queue = QueueApi { failures: failures.clone(), metrics: metrics.clone(), roles: roles.clone() };
         let lambda = LambdaApi::new(&client.id, &template, functions.clone(), roles.clone());
-        let operators = operator_api::build_router(lambda, failures.clone(), roles.clone());
+        let operators = operator_api::build_router(lambda, queue);
         let operator_url = serve_router(operators, "the API for operators", &mut tasks)?;
         let shared = ReaderContext {
             dynamo: dynamo.clone(),

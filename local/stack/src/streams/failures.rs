@@ -90,6 +90,12 @@ impl FailureLog {
         tellonce_fakes::lock_mutex(&self.held).list.clone()
     }
 
+    /// How many batches a queue holds.
+    pub(crate) fn depth(&self, queue: &str) -> usize {
+        let held = tellonce_fakes::lock_mutex(&self.held);
+        held.list.iter().filter(|batch| batch.queue.as_deref() == Some(queue)).count()
+    }
+
     /// A number that changes with the list.
     pub(crate) fn change_count(&self) -> u64 {
         tellonce_fakes::lock_mutex(&self.held).changes

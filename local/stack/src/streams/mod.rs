@@ -273,10 +273,7 @@ impl StreamReader {
         };
         self.failures.add_batch(failed)?;
         if let Some(queue) = &self.mapping.on_failure {
-            let depth = self.failures.list_batches().iter().filter(|batch| batch.queue.as_ref() == Some(queue)).count();
-            #[expect(clippy::cast_precision_loss, reason = "a queue holds far fewer than 2^52 batches")]
-            let depth = depth as f64;
-            self.metrics.set_level("AWS/SQS", "ApproximateNumberOfMessagesVisible", ("QueueName", queue), depth);
+            self.metrics.set_queue_depth(queue, self.failures.depth(queue));
         }
         self.advance_position(&last, true)
     }

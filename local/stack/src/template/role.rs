@@ -80,7 +80,11 @@ fn parse_document(document: &Value) -> anyhow::Result<Vec<RoleStatement>> {
 fn list_texts(value: &Value) -> anyhow::Result<Vec<String>> {
     match value {
         Value::String(text) => Ok(vec![text.clone()]),
-        Value::Array(items) => items.iter().map(|item| Ok(item.as_str().context("not a text")?.to_owned())).collect(),
+        Value::Array(items) => {
+            // An entry whose condition does not hold is null.
+            let present = items.iter().filter(|item| !item.is_null());
+            present.map(|item| Ok(item.as_str().context("not a text")?.to_owned())).collect()
+        }
         other => anyhow::bail!("should be a text or a list of texts, not {other}"),
     }
 }

@@ -234,16 +234,17 @@ fn project_template(parameters: &[(&str, &str)]) -> SamTemplate {
     SamTemplate::read(&path, &test_parameters().into_iter().chain(given).collect()).unwrap()
 }
 
-/// Everything that the functions' roles allow: function, action and resource.
+/// Everything that the roles allow: the function or the role of people, action and resource.
 fn list_permissions(template: &SamTemplate) -> BTreeSet<String> {
     let account = format!("{}:{}:", crate::REGION, crate::ACCOUNT);
-    let of_function = |function: &TemplateFunction| {
-        let statements = &template.roles[function.role.as_deref().unwrap()];
+    let of_role = |(role, statements): (&String, &Vec<RoleStatement>)| {
+        let function = template.functions.iter().find(|function| function.role.as_deref() == Some(role));
+        let name = function.map_or(role, |function| &function.name);
         let lines: String = statements.iter().map(ToString::to_string).collect();
         let lines = lines.replace("arn:aws:", "").replace(&account, "");
-        lines.lines().map(|line| format!("{}: {line}", function.name)).collect::<Vec<_>>()
+        lines.lines().map(|line| format!("{name}: {line}")).collect::<Vec<_>>()
     };
-    template.functions.iter().flat_map(of_function).collect()
+    template.roles.iter().flat_map(of_role).collect()
 }
 
 fn join_lines<'a>(lines: impl IntoIterator<Item = &'a String>) -> String {
@@ -265,6 +266,8 @@ fn each_parameter_with_a_permission_adds_only_that_permission() {
         ("NotificationInSandbox", "true"),
         ("NotificationTopicArn", "arn:aws:sns:eu-west-1:1:team"),
         ("KmsKeyArn", "arn:aws:kms:eu-west-1:1:key/1"),
+        ("ReaderPrincipalArn", "arn:aws:iam::1:role/agency"),
+        ("OperatorPrincipalArn", "arn:aws:iam::1:role/agency"),
     ]
     .map(|(parameter, value)| {
         let with = list_permissions(&project_template(&[(parameter, value)]));
@@ -276,7 +279,11 @@ fn each_parameter_with_a_permission_adds_only_that_permission() {
 
 #[test]
 fn no_role_allows_every_action_or_every_resource_of_a_service() {
-    for line in list_permissions(&project_template(&[("Acknowledgements", "true")])) {
+    for line in list_permissions(&project_template(&[
+        ("Acknowledgements", "true"),
+        ("ReaderPrincipalArn", "arn:aws:iam::1:role/agency"),
+        ("OperatorPrincipalArn", "arn:aws:iam::1:role/agency"),
+    ])) {
         assert!(!line.contains(":* on ") && !line.ends_with(" on *"), "{line}");
     }
 }

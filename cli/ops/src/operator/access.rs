@@ -1,0 +1,95 @@
+//! What the commands of an operator need: the stack, its tables and the client's settings.
+
+use tellonce_core::{client_config::ClientConfig, inbox::Inbox};
+
+use super::operator_error::OperatorError;
+use crate::{client_stack::ClientStack, client_tables::ClientTables};
+
+/// How far a command is that needs several invocations of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The function.
+    pub function: &'static str,
+    /// How many deliveries it listed or changed until now.
+    pub deliveries: usize,
+}
+
+/// A stack with the settings of its client.
+#[derive(Clone, Copy)]
+pub(super) struct StackAccess<'a> {
+    pub(super) stack: &'a ClientStack,
+    pub(super) tables: &'a ClientTables,
+    pub(super) config: &'a ClientConfig,
+    pub(super) on_progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// A function with the inbox that it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InboxKind {
+    Stores,
+    Calendars,
+    Forms,
+    Lines,
+}
+
+impl InboxKind {
+    pub(super) const ALL: [Self; 4] = [Self::Stores, Self::Calendars, Self::Forms, Self::Lines];
+
+    /// The name of the function.
+    pub(super) fn function(self) -> &'static str {
+        match self {
+            Self::Stores => "order-notifier",
+            Self::Calendars => "reminder-scheduler",
+            Self::Forms => "lead-first-touch",
+            Self::Lines => "conversation-sync",
+        }
+    }
+
+    pub(super) fn of_function(function: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.function() == function)
+    }
+}
+
+impl StackAccess<'_> {
+    /// The names of the senders of an inbox.
+    pub(super) fn list_senders(&self, kind: InboxKind) -> Vec<&str> {
+        fn names<T>(of: &std::collections::BTreeMap<String, T>) -> Vec<&str> {
+            of.keys().map(String::as_str).collect()
+        }
+        match kind {
+            InboxKind::Stores => names(&self.config.stores),
+            InboxKind::Calendars => names(&self.config.calendars),
+            InboxKind::Forms => names(&self.config.forms),
+            InboxKind::Lines => names(&self.config.lines),
+        }
+    }
+
+    pub(super) fn inbox_table(&self, kind: InboxKind) -> &str {
+        let names = &self.tables.names;
+        match kind {
+            InboxKind::Stores => &names.store_inbox,
+            InboxKind::Calendars => &names.booking_inbox,
+            InboxKind::Forms => &names.lead_inbox,
+            InboxKind::Lines => &names.line_inbox,
+        }
+    }
+
+    pub(super) fn inbox(&self, kind: InboxKind) -> Inbox {
+        let days = self.config.retention.inbox_days;
+        Inbox::new(self.stack.dynamodb.clone(), self.inbox_table(kind).to_owned(), days)
+    }
+
+    /// Checks that a name is configured.
+    pub(super) fn require_known<'n>(
+        what: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = &'n str>,
+    ) -> Result<(), OperatorError> {
+        let known: Vec<&str> = known.into_iter().collect();
+        if known.contains(&name) {
+            return Ok(());
+        }
+        let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
+        Err(OperatorError::UnknownName { what, name: name.to_owned(), known })
+    }
+}

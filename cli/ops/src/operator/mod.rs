@@ -1,0 +1,319 @@
+//! The commands of an operator: what each will do, and its effect.
+//!
+//! Main types: an [`OperatorCommand`] is asked for; a [`Plan`] says what it will do, with counts;
+//! [`CommandRunner::run`] does it and returns a [`CommandOutcome`].
+//!
+//! Flow: the plan is made from the present state and has no effect. A person confirms it. The
+//! command is recorded in the ledger, has its effect, and its outcome is recorded.
+//!
+//! Promises: no plan, outcome, error or record holds a number, a name or a text of a customer.
+
+mod access;
+mod contact;
+mod dead_letters;
+mod feed;
+mod form;
+mod line;
+mod operator_error;
+mod replay;
+mod task_queue;
+
+use std::fmt;
+
+use serde::Serialize;
+use tellonce_core::{client_config::ClientConfig, contact::Phone, fault::error_chain};
+
+use crate::{
+    client_stack::ClientStack,
+    client_tables::ClientTables,
+    operations::{Operation, OperationLog},
+};
+
+pub use access::Progress;
+pub use contact::{ContactReport, CustomerAddress, OptOutPlan};
+pub use dead_letters::{DeadLetter, DeadLettersPlan, DeadLettersResult, ReplaySpan};
+pub use feed::FeedPlan;
+pub use form::FormPlan;
+pub use line::{LineAction, LinePlan};
+pub use operator_error::OperatorError;
+pub use replay::{DeliveryPlan, ReplayPlan, ReplaySelection};
+pub use task_queue::RetryPlan;
+
+use access::StackAccess;
+
+/// A command of an operator.
+#[derive(Debug, Clone)]
+pub enum OperatorCommand {
+    /// Stops or starts a line, or drops what waits for it.
+    Line {
+        /// What happens.
+        action: LineAction,
+        /// The line.
+        line: String,
+    },
+    /// Greets or drops the leads of a held form.
+    Form {
+        /// The form.
+        form: String,
+        /// Whether its leads are greeted.
+        greets: bool,
+    },
+    /// Accepts the next read of a suspect feed.
+    AcceptFeed {
+        /// The calendar.
+        calendar: String,
+    },
+    /// Lets the refused tasks of a queue wait again.
+    Retry {
+        /// The queue: `crm:sales`, `target:team`.
+        queue: String,
+    },
+    /// Opts a customer out, or takes the opt-out back.
+    OptOut {
+        /// The customer's number.
+        phone: Phone,
+        /// Whether the customer opts out.
+        opts_out: bool,
+    },
+    /// Replays one delivery.
+    ReplayDelivery {
+        /// Its id in the inbox: `shop#b54557e4`.
+        delivery: String,
+    },
+    /// Replays deliveries.
+    Replay(ReplaySelection),
+    /// Deletes what the queue of dead letters holds.
+    DeadLetters {
+        /// Whether the deliveries are replayed first.
+        replays: bool,
+    },
+}
+
+/// What a command will do.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plan {
+    /// To a line.
+    Line(LinePlan),
+    /// To a form.
+    Form(FormPlan),
+    /// To a feed.
+    Feed(FeedPlan),
+    /// To a queue.
+    Retry(RetryPlan),
+    /// To a contact.
+    OptOut(OptOutPlan),
+    /// To one delivery.
+    Delivery(DeliveryPlan),
+    /// To deliveries.
+    Replay(ReplayPlan),
+    /// To the queue of dead letters.
+    DeadLetters(DeadLettersPlan),
+}
+
+impl Plan {
+    /// Whether the command would change nothing.
+    pub fn changes_nothing(&self) -> bool {
+        match self {
+            Self::Line(plan) => plan.action == LineAction::Release && plan.stopped.is_none(),
+            // A held form may have leads on their way.
+            Self::Form(_) | Self::Feed(_) | Self::Delivery(_) => false,
+            Self::Retry(plan) => plan.refused == 0,
+            Self::OptOut(plan) => plan.contact.opted_out_at.is_some() == plan.opts_out,
+            Self::Replay(plan) => plan.outcomes.is_empty(),
+            Self::DeadLetters(plan) => plan.letters.is_empty(),
+        }
+    }
+}
+
+/// The command of a plan in words, without personal data: `hold the line main`.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(plan) => match plan.action {
+                LineAction::Hold => write!(f, "hold the line {}", plan.line),
+                LineAction::Release => write!(f, "release the line {}", plan.line),
+                LineAction::Drop => write!(f, "drop what waits for the line {}", plan.line),
+            },
+            Self::Form(plan) if plan.greets => write!(f, "release the leads of the form {}", plan.form),
+            Self::Form(plan) => write!(f, "drop the held leads of the form {}", plan.form),
+            Self::Feed(plan) => write!(f, "accept the next read of the feed {}", plan.calendar),
+            Self::Retry(plan) => write!(f, "retry the refused tasks of {}", plan.queue),
+            Self::OptOut(plan) if plan.opts_out => write!(f, "opt out {}", plan.contact.contact),
+            Self::OptOut(plan) => write!(f, "take back the opt-out of {}", plan.contact.contact),
+            Self::Delivery(plan) => write!(f, "replay the delivery {}", plan.delivery),
+            Self::Replay(plan) => write!(f, "replay {}", plan.selection),
+            Self::DeadLetters(plan) if plan.replays => write!(f, "replay {}", count(plan.letters.len(), "dead letter")),
+            Self::DeadLetters(plan) => write!(f, "delete {}", count(plan.letters.len(), "dead letter")),
+        }
+    }
+}
+
+/// What a command did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CommandOutcome {
+    /// A line was stopped, was started, or drops what waits.
+    Line(LineAction),
+    /// So many deliveries of a form were released or dropped.
+    Leads {
+        /// Whether the leads are greeted.
+        greets: bool,
+        /// How many deliveries.
+        deliveries: usize,
+    },
+    /// The next read of a feed counts.
+    FeedAccepted,
+    /// So many refused tasks wait again.
+    Retried(usize),
+    /// Whether an opt-out changed.
+    OptOutChanged(bool),
+    /// So many deliveries are processed again.
+    Replayed(usize),
+    /// What became of the dead letters.
+    DeadLetters(DeadLettersResult),
+}
+
+/// In words, as the ledger records it.
+impl fmt::Display for CommandOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(LineAction::Hold) => f.write_str("the line is stopped"),
+            Self::Line(LineAction::Release) => f.write_str("the line sends again"),
+            Self::Line(LineAction::Drop) => f.write_str("what waited is dropped when its turn comes"),
+            Self::Leads { greets: true, deliveries } => write!(f, "released {}", count(*deliveries, "lead")),
+            Self::Leads { greets: false, deliveries } => write!(f, "dropped {}", count(*deliveries, "lead")),
+            Self::FeedAccepted => f.write_str("the next read of the feed counts"),
+            Self::Retried(tasks) => write!(f, "{} again", count(*tasks, "task waits|tasks wait")),
+            Self::OptOutChanged(true) => f.write_str("the opt-out is changed"),
+            Self::OptOutChanged(false) => f.write_str("nothing changed"),
+            Self::Replayed(deliveries) => write!(f, "replayed {}", count(*deliveries, "delivery|deliveries")),
+            Self::DeadLetters(DeadLettersResult { replayed, deleted, kept }) => write!(
+                f,
+                "replayed {}, deleted {}, kept {kept}",
+                count(*replayed, "delivery|deliveries"),
+                count(*deleted, "dead letter")
+            ),
+        }
+    }
+}
+
+/// A number with its noun. The plural ends in an s, or is given after `|`.
+fn count(number: usize, noun: &str) -> String {
+    match noun.split_once('|') {
+        Some((one, _)) if number == 1 => format!("1 {one}"),
+        Some((_, many)) => format!("{number} {many}"),
+        None if number == 1 => format!("1 {noun}"),
+        None => format!("{number} {noun}s"),
+    }
+}
+
+/// Plans and runs the commands of one operator on one stack.
+pub struct CommandRunner<'a> {
+    stack: &'a ClientStack,
+    tables: ClientTables,
+    config: &'a ClientConfig,
+    who: String,
+    on_progress: Box<dyn Fn(Progress) + Sync + 'a>,
+}
+
+impl<'a> CommandRunner<'a> {
+    /// Finds the tables of the stack, and who the caller is. `on_progress` hears from commands that
+    /// need several invocations.
+    pub async fn connect(
+        stack: &'a ClientStack,
+        config: &'a ClientConfig,
+        on_progress: impl Fn(Progress) + Sync + 'a,
+    ) -> Result<Self, OperatorError> {
+        let tables = stack.find_tables().await?;
+        let who = stack.identify_caller().await?;
+        Ok(Self { stack, tables, config, who, on_progress: Box::new(on_progress) })
+    }
+
+    /// What a command will do. Has no effect.
+    pub async fn plan(&self, command: OperatorCommand) -> Result<Plan, OperatorError> {
+        let access = self.access();
+        Ok(match command {
+            OperatorCommand::Line { action, line } => Plan::Line(line::plan(access, action, line).await?),
+            OperatorCommand::Form { form, greets } => Plan::Form(form::plan(access, form, greets).await?),
+            OperatorCommand::AcceptFeed { calendar } => Plan::Feed(feed::plan(access, calendar).await?),
+            OperatorCommand::Retry { queue } => Plan::Retry(task_queue::plan(access, queue).await?),
+            OperatorCommand::OptOut { phone, opts_out } => Plan::OptOut(contact::plan(access, phone, opts_out).await?),
+            OperatorCommand::ReplayDelivery { delivery } => {
+                Plan::Delivery(replay::plan_delivery(access, delivery).await?)
+            }
+            OperatorCommand::Replay(selection) => Plan::Replay(replay::plan(access, selection).await?),
+            OperatorCommand::DeadLetters { replays } => Plan::DeadLetters(dead_letters::plan(access, replays).await?),
+        })
+    }
+
+    /// Does what a plan says, and records it: before the effect, and with the outcome after it.
+    pub async fn run(&self, plan: &Plan, because: Option<&str>) -> Result<CommandOutcome, OperatorError> {
+        let log = OperationLog::new(self.stack.dynamodb.clone(), self.tables.names.ledger.clone());
+        let operation = log.begin(&self.who, &plan.to_string(), because, self.stack.now()).await?;
+        let done = self.apply(plan, because.unwrap_or("no reason given")).await;
+        let outcome = match &done {
+            Ok(outcome) => outcome.to_string(),
+            Err(error) => format!("failed: {}", error_chain(error)),
+        };
+        let recorded = log.end(operation, &outcome, self.stack.now()).await;
+        let done = done?;
+        recorded?;
+        Ok(done)
+    }
+
+    async fn apply(&self, plan: &Plan, because: &str) -> Result<CommandOutcome, OperatorError> {
+        let access = self.access();
+        Ok(match plan {
+            Plan::Line(plan) => {
+                line::run(access, plan, because).await?;
+                CommandOutcome::Line(plan.action)
+            }
+            Plan::Form(plan) => {
+                CommandOutcome::Leads { greets: plan.greets, deliveries: form::run(access, plan).await? }
+            }
+            Plan::Feed(plan) => {
+                feed::run(access, plan).await?;
+                CommandOutcome::FeedAccepted
+            }
+            Plan::Retry(plan) => CommandOutcome::Retried(task_queue::run(access, plan).await?),
+            Plan::OptOut(plan) => CommandOutcome::OptOutChanged(contact::run(access, plan).await?),
+            Plan::Delivery(plan) => {
+                replay::run_delivery(access, plan).await?;
+                CommandOutcome::Replayed(1)
+            }
+            Plan::Replay(plan) => CommandOutcome::Replayed(replay::run(access, plan).await?),
+            Plan::DeadLetters(plan) => CommandOutcome::DeadLetters(dead_letters::run(access, plan).await?),
+        })
+    }
+
+    /// The ARN of the caller, as STS names it.
+    pub fn who(&self) -> &str {
+        &self.who
+    }
+
+    /// The contact of a customer. Changes nothing.
+    pub async fn find_contact(&self, customer: &CustomerAddress) -> Result<ContactReport, OperatorError> {
+        contact::find(self.access(), customer).await
+    }
+
+    /// What the queue of dead letters holds. Changes nothing.
+    pub async fn list_dead_letters(&self) -> Result<Vec<DeadLetter>, OperatorError> {
+        dead_letters::list(self.access()).await
+    }
+
+    fn access(&self) -> StackAccess<'_> {
+        StackAccess {
+            stack: self.stack,
+            tables: &self.tables,
+            config: self.config,
+            on_progress: self.on_progress.as_ref(),
+        }
+    }
+}
+
+/// The newest operations of a stack, the newest first; at most `most`.
+pub async fn list_operations(stack: &ClientStack, most: u16) -> Result<Vec<Operation>, OperatorError> {
+    let tables = stack.find_tables().await?;
+    Ok(OperationLog::new(stack.dynamodb.clone(), tables.names.ledger).list_newest(most).await?)
+}

@@ -1,0 +1,76 @@
+//! Why a command of an operator was not carried out.
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::{get_item::GetItemError, query::QueryError},
+};
+use aws_sdk_sqs::operation::{
+    delete_message_batch::DeleteMessageBatchError, get_queue_url::GetQueueUrlError,
+    receive_message::ReceiveMessageError,
+};
+use tellonce_core::{feed::FeedStoreError, inbox::InboxError, line::LineStateError};
+
+use crate::{calls::CallError, client_stack::StackError, operations::OperationsError};
+
+/// A command was not carried out, or not wholly.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The stack has no tables that can be found.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// A call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The trail of operations failed.
+    #[error(transparent)]
+    Operations(#[from] OperationsError),
+    /// The configuration has no such name.
+    #[error("`{name}` is not a {what} of this client; known are: {known}")]
+    UnknownName {
+        /// What it should name.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The names that are configured.
+        known: String,
+    },
+    /// A feed that needs no decision.
+    #[error("the feed `{0}` is not suspect and no appointment of it waits, so there is nothing to accept")]
+    NothingToAccept(String),
+    /// A replay would concern everything.
+    #[error("a replay needs a delivery, --outcome, --failed or --since")]
+    NoLimit,
+    /// The times are in the wrong order.
+    #[error("--since must be before --until")]
+    EmptyTime,
+    /// The inbox does not have the delivery.
+    #[error("no inbox has the delivery `{0}`; its id looks like `shop#b54557e4`: the sender, `#`, and the sender's id")]
+    UnknownDelivery(String),
+    /// The delivery changed after the plan was made.
+    #[error("the delivery `{0}` changed meanwhile and was not replayed; look at it again")]
+    ChangedMeanwhile(String),
+    /// The line's row failed.
+    #[error(transparent)]
+    Line(#[from] LineStateError),
+    /// The feed's row failed.
+    #[error(transparent)]
+    Feed(#[from] FeedStoreError),
+    /// The inbox failed.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// An item could not be read.
+    #[error("an item could not be read")]
+    Read(#[source] Box<SdkError<GetItemError>>),
+    /// What waits could not be counted.
+    #[error("what waits could not be counted")]
+    Count(#[from] Box<SdkError<QueryError>>),
+    /// The queue was not found.
+    #[error("the queue of dead letters was not found")]
+    FindQueue(#[source] Box<SdkError<GetQueueUrlError>>),
+    /// The queue could not be read.
+    #[error("the queue of dead letters could not be read")]
+    ReadQueue(#[source] Box<SdkError<ReceiveMessageError>>),
+    /// The messages could not be deleted.
+    #[error("the dead letters could not be deleted from the queue")]
+    DeleteLetters(#[source] Box<SdkError<DeleteMessageBatchError>>),
+}

@@ -1,0 +1,104 @@
+//! The command line of an operator, as a process, against a stack on this machine.
+
+use std::{path::Path, process::Stdio};
+
+use jiff::SignedDuration;
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use crate::world::{World, WorldSetup};
+
+const PHONE: &str = "+972525550101";
+
+struct Run {
+    stdout: String,
+    stderr: String,
+    code: i32,
+}
+
+/// Runs `tellonce`, which cargo builds for the tests of its own package. Without a terminal.
+async fn tellonce(state: &Path, arguments: &[&str], input: &str) -> Run {
+    let programs = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+    let mut command = Command::new(programs.join("tellonce"));
+    command.args(arguments).arg("--state").arg(state).env("USER", "dana").kill_on_drop(true);
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    let run = process.wait_with_output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let run = Run { stdout: text(run.stdout), stderr: text(run.stderr), code: run.status.code().unwrap() };
+    assert!(!run.stdout.contains("52555") && !run.stderr.contains("52555"), "{}{}", run.stdout, run.stderr);
+    run
+}
+
+#[tokio::test]
+async fn a_command_shows_its_plan_and_has_an_effect_only_when_it_is_confirmed() {
+    let state = tempfile::tempdir().unwrap();
+    let world = World::start_with(WorldSetup { state: Some(state.path().to_owned()), ..WorldSetup::default() }).await;
+    let run = async |arguments: &[&str]| tellonce(state.path(), arguments, "").await;
+    let hold = ["hold", "main", "--because", "wrong price"];
+    let shown = run(&hold).await;
+    assert_eq!(shown.code, 3, "{}", shown.stderr);
+    assert!(shown.stdout.starts_with("Plan: hold the line main\n  as arn:aws:iam::000000000000:user/dana\n"));
+    assert!(shown.stderr.contains("repeat the command with --yes"), "{}", shown.stderr);
+    assert_eq!(run(&["operations"]).await.stdout, "No operation is recorded.\n");
+
+    let done = run(&[&hold[..], &["--yes"]].concat()).await;
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    assert!(done.stdout.ends_with("Done: the line is stopped.\n"), "{}", done.stdout);
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    world.tick_after(SignedDuration::from_mins(5)).await;
+    assert!(world.messages().is_empty());
+
+    let released = run(&["release", "main", "--yes", "--json"]).await;
+    let report: Value = serde_json::from_str(&released.stdout).unwrap();
+    assert_eq!((&report["command"], &report["plan"]["line"]["waiting"]), (&"release the line main".into(), &1.into()));
+    assert_eq!(report["outcome"]["line"], "release");
+    world.tick_after(SignedDuration::from_mins(5)).await;
+    assert_eq!(world.texts_on_phone(PHONE).len(), 1);
+    assert_eq!(run(&["release", "main"]).await.stdout.lines().last(), Some("There is nothing to do."));
+
+    let recorded = run(&["operations"]).await.stdout;
+    let lines: Vec<&str> = recorded.lines().collect();
+    assert!(lines[2].ends_with("  release the line main") && lines[6].ends_with("  hold the line main"), "{recorded}");
+    assert_eq!(
+        lines[7..],
+        ["  by arn:aws:iam::000000000000:user/dana", "  because wrong price", "  the line is stopped"]
+    );
+
+    let mistyped = run(&["hold", "mian", "--because", "x"]).await;
+    assert_eq!((mistyped.code, mistyped.stdout.as_str()), (1, ""));
+    assert_eq!(mistyped.stderr, "error: `mian` is not a line of this client; known are: main\n");
+    assert_eq!(run(&["hold", "main"]).await.code, 2, "a hold needs a reason");
+    world.stack.shutdown().await;
+    assert!(run(&["operations"]).await.stderr.contains("no stack runs with the state folder"));
+}
+
+#[tokio::test]
+async fn a_number_comes_from_standard_input_and_is_printed_nowhere() {
+    let state = tempfile::tempdir().unwrap();
+    let world = World::start_with(WorldSetup { state: Some(state.path().to_owned()), ..WorldSetup::default() }).await;
+    let run = async |arguments: &[&str], input: &str| tellonce(state.path(), arguments, input).await;
+    let contact = run(&["contact", "--phone-file", "-"], &format!("{PHONE}\n")).await;
+    assert!(contact.stdout.contains("contact:") && contact.stdout.contains("Not opted out."), "{}", contact.stderr);
+    let changed = run(&["opt-out", "--phone-file", "-", "--yes"], PHONE).await;
+    assert!(changed.stdout.ends_with("Done: the opt-out is changed.\n"), "{}{}", changed.stdout, changed.stderr);
+    let contact = run(&["contact", "--phone-file", "-", "--json"], PHONE).await;
+    assert!(serde_json::from_str::<Value>(&contact.stdout).unwrap()["opted_out_at"].is_string(), "{}", contact.stdout);
+    let refused = run(&["opt-out", "--phone-file", "-", "--yes"], "Noa 052-555-0101").await;
+    assert!(refused.code == 1 && refused.stderr.contains("with its country code"), "{}", refused.stderr);
+
+    world.deliver(world.erp_post("m-1", "ready", "1", "")).await;
+    let dry = run(&["replay", "--outcome", "no-phone", "--dry-run"], "").await;
+    assert!(
+        dry.stdout.contains("1 delivery matches") && dry.stdout.contains("erp#m-1"),
+        "{}{}",
+        dry.stdout,
+        dry.stderr
+    );
+    assert!(dry.stdout.ends_with("Nothing was done: this is a dry run.\n"), "{}", dry.stdout);
+    let replayed = run(&["replay", "--sender", "erp", "--since", "1h", "--yes"], "").await;
+    assert!(replayed.stdout.ends_with("Done: replayed 1 delivery.\n"), "{}{}", replayed.stdout, replayed.stderr);
+    let dead = run(&["dead"], "").await;
+    assert_eq!(dead.stdout, "  0 dead letters (times in Asia/Jerusalem)\n", "{}", dead.stderr);
+    world.stack.shutdown().await;
+}
