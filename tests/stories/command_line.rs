@@ -65,9 +65,9 @@ async fn a_command_shows_its_plan_and_has_an_effect_only_when_it_is_confirmed() 
         ["  by arn:aws:iam::000000000000:user/dana", "  because wrong price", "  the line is stopped"]
     );
 
-    let mistyped = run(&["hold", "mian", "--because", "x"]).await;
+    let mistyped = run(&["hold", "second", "--because", "x"]).await;
     assert_eq!((mistyped.code, mistyped.stdout.as_str()), (1, ""));
-    assert_eq!(mistyped.stderr, "error: `mian` is not a line of this client; known are: main\n");
+    assert_eq!(mistyped.stderr, "error: `second` is not a line of this client; known are: main\n");
     assert_eq!(run(&["hold", "main"]).await.code, 2, "a hold needs a reason");
     world.stack.shutdown().await;
     assert!(run(&["operations"]).await.stderr.contains("no stack runs with the state folder"));

@@ -109,8 +109,8 @@ async fn a_held_line_sends_nothing_until_it_is_released_and_a_drop_is_for_what_w
     assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready.", "Amit, order 3: ready."]);
     assert_eq!(world.message_state("order:2:ready"), "superseded");
 
-    let unknown = refuse(&world, OperatorCommand::Line { action: LineAction::Hold, line: "mian".to_owned() }).await;
-    assert_eq!(unknown, "`mian` is not a line of this client; known are: main");
+    let unknown = refuse(&world, OperatorCommand::Line { action: LineAction::Hold, line: "second".to_owned() }).await;
+    assert_eq!(unknown, "`second` is not a line of this client; known are: main");
     let recorded = operations(&world).await;
     let commands: Vec<&str> = recorded.iter().map(|operation| operation.command.as_str()).collect();
     let expected = ["release the line main", "drop what waits for the line main", "hold the line main"];
@@ -251,17 +251,21 @@ async fn a_replay_sends_nothing_twice_and_one_that_fails_is_recorded_as_failed()
     assert!(newest.outcome.unwrap().starts_with("failed: the delivery `erp#m-2` changed"));
 }
 
-#[tokio::test]
-async fn dead_letters_are_replayed_and_deleted() {
-    let world = World::start_with(WorldSetup { retries_at_once: true, ..setup() }).await;
-    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
-    world.advance_time(SignedDuration::from_hours(1));
+fn break_ledger(world: &World) {
     world.stack.dynamo().faults().inject_rule(FaultRule {
         operation: None,
         table: Some(world.table_name("Ledger")),
         fault: DynamoFault::Outage,
         frequency: FaultFrequency::Fraction(1.0),
     });
+}
+
+#[tokio::test]
+async fn dead_letters_are_replayed_and_deleted() {
+    let world = World::start_with(WorldSetup { retries_at_once: true, ..setup() }).await;
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    world.advance_time(SignedDuration::from_hours(1));
+    break_ledger(&world);
     world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
     world.stack.dynamo().faults().clear();
     world.advance_time(SignedDuration::from_hours(1));
@@ -281,6 +285,60 @@ async fn dead_letters_are_replayed_and_deleted() {
     assert_eq!(world.texts_on_phone(PHONE), ["Amit, order 1: ready.", "Amit, order 2: ready."]);
     assert!(world.stack.failures().is_empty());
     assert!(operate(&world, OperatorCommand::DeadLetters { replays: true }).await.0.changes_nothing());
+}
+
+#[tokio::test]
+async fn a_dead_letter_whose_delivery_came_in_earlier_is_kept_until_it_is_deleted() {
+    let world = World::start_with(WorldSetup { retries_at_once: true, ..setup() }).await;
+    world.deliver(world.erp_post("m-1", "ready", "1", "")).await;
+    world.advance_time(SignedDuration::from_hours(1));
+    // A replay during an outage.
+    break_ledger(&world);
+    let replay = json!({
+        "TableName": world.table_name("StoreInbox"), "Key": { "id": { "S": "erp#m-1" } },
+        "UpdateExpression": "REMOVE outcome, outcome_text, outcome_at SET replayed_at = :now",
+        "ExpressionAttributeValues": { ":now": { "N": world.now().as_millisecond().to_string() } },
+    });
+    world.stack.dynamo().call_operation("UpdateItem", &replay).unwrap();
+    world.settle().await;
+    world.stack.dynamo().faults().clear();
+
+    let (_, kept) = operate(&world, OperatorCommand::DeadLetters { replays: true }).await;
+    let result = DeadLettersResult { replayed: 0, deleted: 0, kept: 1 };
+    assert_eq!(kept.unwrap(), CommandOutcome::DeadLetters(result));
+    let delivery = "erp#m-1".to_owned();
+    operate(&world, OperatorCommand::ReplayDelivery { delivery }).await.1.unwrap();
+    assert_eq!(world.delivery_outcome("erp#m-1").as_deref(), Some("no-phone"));
+    let (_, deleted) = operate(&world, OperatorCommand::DeadLetters { replays: false }).await;
+    assert_eq!(deleted.unwrap().to_string(), "replayed 0 deliveries, deleted 1 dead letter, kept 0");
+    assert!(world.stack.failures().is_empty());
+}
+
+#[tokio::test]
+async fn a_command_that_was_interrupted_has_no_outcome_and_one_that_cannot_be_recorded_no_effect() {
+    let world = World::start_with(setup()).await;
+    let (stack, config) = (connect(&world, OPERATOR), read_config(&world));
+    let runner = CommandRunner::connect(&stack, &config, |_| {}).await.unwrap();
+    let hold = runner.plan(line(LineAction::Hold)).await.unwrap();
+    let refuse = |operation| FaultRule {
+        operation: Some(operation),
+        table: Some(world.table_name("Ledger")),
+        fault: DynamoFault::Outage,
+        frequency: FaultFrequency::Fraction(1.0),
+    };
+    world.stack.dynamo().faults().inject_rule(refuse("PutItem".to_owned()));
+    let unrecorded = runner.run(&hold, None).await.unwrap_err();
+    assert!(matches!(unrecorded, OperatorError::Operations(_)), "{unrecorded}");
+    world.stack.dynamo().faults().clear();
+    assert!(operations(&world).await.is_empty());
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    assert_eq!(world.messages().len(), 1, "the line is not stopped");
+
+    world.stack.dynamo().faults().inject_rule(refuse("UpdateItem".to_owned()));
+    assert!(runner.run(&hold, None).await.is_err());
+    world.stack.dynamo().faults().clear();
+    let [interrupted] = operations(&world).await.try_into().unwrap();
+    assert_eq!((interrupted.command.as_str(), interrupted.outcome), ("hold the line main", None));
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
-//! Answers what an agency asks about the messages of a client, from the client's tables: in an AWS
-//! account, or of a stack on this machine.
+//! Answers what an agency asks about the messages of a client, and gives the commands of an
+//! operator: in an AWS account, or to a stack on this machine.
 //!
 //! Main types: a [`ClientStack`] reaches the stack of a client; [`ClientTables`] reads its tables;
-//! a [`SubjectReport`] says what happened to all messages of one order, appointment or lead.
+//! a [`SubjectReport`] says what happened to all messages of one order, appointment or lead; a
+//! [`CommandRunner`] plans a command, and runs it.
 //!
-//! Promises: it writes nothing and reads no secret. What it returns names no customer: numbers are
-//! masked, and texts, names and places are left out.
+//! Promises: only [`CommandRunner::run`] changes something, and no secret is read. What is returned
+//! names no customer: numbers are masked, and texts, names and places are left out.
 
 mod calls;
 mod client_stack;

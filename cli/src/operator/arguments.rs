@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
+
 use crate::stack_arguments::StackArguments;
 
 #[derive(clap::Subcommand)]
@@ -62,7 +64,7 @@ pub(crate) struct HoldArguments {
     /// The line, by its name in client.toml.
     pub(super) line: String,
     /// The reason. Name no customer in it.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub(super) because: String,
     #[command(flatten)]
     pub(super) action: ActionArguments,

@@ -6,8 +6,8 @@
 //! Gateway routes, the schedules, and the fakes of `tellonce-fakes`. Everything listens on
 //! 127.0.0.1 only; it needs no account and no Docker.
 //!
-//! Roles are enforced for tables and secrets (`iam`). Not imitated: other permissions, memory and
-//! CPU limits, concurrency limits.
+//! Roles are enforced for tables, secrets and what operators call (`iam`). Not imitated: other
+//! permissions, memory and CPU limits, concurrency limits.
 
 pub mod activity;
 pub mod alarms;

@@ -235,7 +235,58 @@ pub(super) async fn run_delivery(access: StackAccess<'_>, plan: &DeliveryPlan) -
 
 #[cfg(test)]
 mod tests {
+    use loopback::{FakeApi, http_response};
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        client_stack::ClientStack,
+        client_tables::{ClientTables, TableNames},
+        local_stack::{LocalEndpoints, LocalStackFile},
+    };
+
+    const CLIENT_TOML: &str = r#"
+client = "acme"
+name = "Acme"
+country = "IL"
+time_zone = "Asia/Jerusalem"
+languages = ["en"]
+lines = { main = { line_id = "line_acme" } }
+"#;
+
+    #[tokio::test]
+    async fn a_walk_goes_on_from_the_position_of_the_last_response_and_adds_up() {
+        let api = FakeApi::start().await.unwrap();
+        let url = api.base_url().unwrap();
+        let endpoints = LocalEndpoints::new(url.clone(), url.clone(), &url);
+        let file = LocalStackFile { client: "clients/acme".into(), clock: "no-clock".into(), endpoints };
+        let stack = ClientStack::on_this_machine("acme", &file, "dana").unwrap();
+        let names = ["LEDGER", "STORE_INBOX", "BOOKING_INBOX", "LEAD_INBOX", "LINE_INBOX"];
+        let names = TableNames::from_variables(|name| names.iter().any(|it| name.starts_with(it)).then(|| name.into()));
+        let tables = ClientTables::new(stack.dynamodb.clone(), names.unwrap());
+        let config = tellonce_core::client_config::ClientConfig::parse(CLIENT_TOML).unwrap();
+        let seen = std::sync::Mutex::new(Vec::new());
+        let on_progress = |progress: Progress| seen.lock().unwrap().push(progress.deliveries);
+        let access = StackAccess { stack: &stack, tables: &tables, config: &config, on_progress: &on_progress };
+
+        let reply = |summary: &serde_json::Value| http_response("200 OK", &summary.to_string());
+        let first = reply(&json!({"replayed": 2, "outcomes": {"failed": 2}, "more": true, "position": "shop#2"}));
+        let last = reply(&json!({"replayed": 1, "outcomes": {"failed": 1, "none": 1}, "more": false}));
+        let replies = async {
+            let asked = api.reply_once(&first).await.unwrap();
+            assert!(
+                asked.starts_with("POST /2015-03-31/functions/tellonce-acme-order-notifier/invocations "),
+                "{asked}"
+            );
+            let asked = api.reply_once(&last).await.unwrap();
+            assert!(asked.contains(r#""position":"shop#2""#), "{asked}");
+        };
+        let command = ReplayCommand { outcome: Some("failed".to_owned()), ..ReplayCommand::default() };
+        let (walked, ()) = tokio::join!(walk(access, InboxKind::Stores, command), replies);
+        let walked = walked.unwrap();
+        assert_eq!((walked.replayed, walked.matches()), (3, 4));
+        assert_eq!(*seen.lock().unwrap(), [2]);
+    }
 
     #[test]
     fn a_replay_is_limited_by_a_time_or_by_an_outcome() {

@@ -71,11 +71,12 @@ fn answer_batch(request: &Value, apply: impl Fn(&Value, &str) -> anyhow::Result<
     json!({"Successful": done, "Failed": failed})
 }
 
-/// When the delivery of a record was stored, to the second. The engine dates its records by the
-/// system clock, and the function by the stack's.
+/// When the delivery of a record was stored or replayed, to the second. The engine dates its
+/// records by the system clock, and the functions by the stack's.
 fn find_arrival(record: &Value) -> Option<Timestamp> {
-    let received: i64 = record["dynamodb"]["NewImage"]["received_at"]["N"].as_str()?.parse().ok()?;
-    Timestamp::from_second(received / 1000).ok()
+    let image = &record["dynamodb"]["NewImage"];
+    let millis = |name: &str| image[name]["N"].as_str()?.parse::<i64>().ok();
+    Timestamp::from_second(millis("replayed_at").or_else(|| millis("received_at"))? / 1000).ok()
 }
 
 /// A message. Its receipt handle is its id here.
