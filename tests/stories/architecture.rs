@@ -26,7 +26,7 @@ fn allowed_packages(folder: &str) -> &'static [&'static str] {
             "webhook-receiver",
         ],
         "local/fakes" => &["tellonce-core", "tellonce-samples"],
-        "local/stack" => &["tellonce-core", "tellonce-fakes", "tellonce-ops"],
+        "local/stack" => &["tellonce-check", "tellonce-core", "tellonce-fakes", "tellonce-ops"],
         "local/console" | "local/bench" => &["tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
         "local/run" => &[
             "tellonce-check",

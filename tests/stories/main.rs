@@ -32,6 +32,7 @@ mod lead_endpoint;
 mod leads;
 mod line_contents;
 mod local_access;
+mod local_run;
 mod lookups;
 mod modules;
 mod official_libraries;

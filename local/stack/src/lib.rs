@@ -28,7 +28,7 @@ mod stored_deliveries;
 pub mod streams;
 pub mod template;
 
-pub use stack::{ConsoleBuilder, LocalStack, RealSystem, StackOptions};
+pub use stack::{ConsoleBuilder, LoadedClient, LocalStack, RealSystem, StackOptions};
 pub use tellonce_fakes::REGION;
 
 /// The AWS account of the stack.

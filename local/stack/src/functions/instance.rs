@@ -56,6 +56,8 @@ pub(super) struct FunctionInstance {
     ended: watch::Receiver<Option<String>>,
     /// Set before the stack kills the process, so that it gets no invocation in between.
     condemned: AtomicBool,
+    /// A newer process takes its place. It ends after its current invocation.
+    retired: AtomicBool,
     output: Arc<ProcessOutput>,
 }
 
@@ -96,6 +98,7 @@ impl FunctionInstance {
             kill: kill.clone(),
             ended,
             condemned: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             output: output.clone(),
         });
         tokio::spawn(watch_process(child, logs.clone(), output, kill, ended_tx, Arc::downgrade(&instance)));
@@ -152,6 +155,16 @@ impl FunctionInstance {
     pub(super) fn kill(&self) {
         self.condemned.store(true, Ordering::SeqCst);
         self.kill.notify_one();
+    }
+
+    /// Lets the process get no further invocation.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the process may get another invocation.
+    pub(super) fn is_usable(&self) -> bool {
+        self.is_alive() && !self.retired.load(Ordering::SeqCst)
     }
 
     /// Waits until the process is gone.

@@ -225,6 +225,15 @@ impl FunctionPool {
         living.len()
     }
 
+    /// Lets every function have new processes, as a deployment does: a process that runs an
+    /// invocation ends after it, and the others end now.
+    pub(crate) fn replace_instances(&self) {
+        for function in self.by_name.values() {
+            function.living_instances().iter().for_each(|instance| instance.retire());
+            tellonce_fakes::lock_mutex(&function.idle).retain(|instance| instance.is_usable());
+        }
+    }
+
     /// Refuses further invocations and ends every process.
     pub(crate) async fn stop_all(&self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -257,7 +266,8 @@ impl PooledFunction {
     fn take_idle(&self) -> Option<Arc<FunctionInstance>> {
         let mut idle = tellonce_fakes::lock_mutex(&self.idle);
         while let Some(instance) = idle.pop() {
-            if instance.is_alive() {
+            // One that is not ends when it is dropped here.
+            if instance.is_usable() {
                 return Some(instance);
             }
         }
@@ -282,7 +292,7 @@ impl PooledFunction {
             arn: format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{}", self.name),
         };
         let result = instance.invoke(work, self.timeout + self.spare_time).await;
-        if instance.is_alive() {
+        if instance.is_usable() {
             tellonce_fakes::lock_mutex(&self.idle).push(instance);
         }
         result

@@ -118,6 +118,14 @@ impl StackClient {
         self.targets.iter().filter(is_fake(SystemKind::Target, real)).map(account).collect()
     }
 
+    /// The line id of each token that is known.
+    pub(super) fn line_tokens(&self, secret: impl Fn(&str) -> Option<String>) -> BTreeMap<String, String> {
+        let token = |(name, line): (&String, &ClientLine)| {
+            Some((secret(&format!("tellonce/{}/lines/{name}", self.id))?, line.line_id.clone()))
+        };
+        self.lines.iter().filter_map(token).collect()
+    }
+
     /// Id and webhook path of each line with events, if the path's secret is known.
     pub(super) fn line_webhook_paths(&self, secret: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let taking = self.lines.iter().filter(|(_, line)| line.events);

@@ -1,10 +1,13 @@
 //! The stack: starts its parts in the right order, gives tests and the console access, stops them.
 
 mod client;
+mod client_file;
+mod client_reload;
 mod drain;
 mod options;
 mod parts;
 mod real_systems;
+mod return_to_now;
 mod stack_fakes;
 
 use std::{
@@ -48,10 +51,12 @@ use crate::{
     template::{HttpRoute, SamTemplate},
 };
 
+pub use client_file::LoadedClient;
 pub use options::StackOptions;
 pub use real_systems::RealSystem;
 
 use client::{StackClient, StackEndpoints, build_parameters};
+use client_file::{ClientFile, read_and_check};
 use parts::{
     list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router, start_fake_provider,
     sweep_expired, tables_with_read_streams,
@@ -69,6 +74,7 @@ pub type ConsoleBuilder = fn(Arc<LocalStack>) -> Router;
 pub struct LocalStack {
     options: StackOptions,
     client: StackClient,
+    client_file: ClientFile,
     template: SamTemplate,
     endpoints: StackEndpoints,
     operator_url: String,
@@ -141,6 +147,9 @@ impl LocalStack {
             metrics: metrics.clone(),
             backoff: options.backoff,
         };
+        let client_path = options.client.join("client.toml");
+        let has_secret = |name: &str| secrets.current_value(name).is_some();
+        let client_file = ClientFile::new(read_and_check(&client_path, None, has_secret, clock.now_ms()), &client_path);
         let stack = Arc::new(Self {
             gateway: Arc::new(HttpGateway::new(
                 &template,
@@ -151,6 +160,7 @@ impl LocalStack {
             )),
             readers: open_readers(&template, &shared)?,
             scheduled: list_scheduled(&template),
+            client_file,
             options,
             client,
             template,
@@ -169,7 +179,7 @@ impl LocalStack {
             state,
             tasks: Mutex::new(tasks),
         });
-        stack.register_line_webhooks()?;
+        stack.register_line_webhooks(&stack.client)?;
         stack.start_tasks(listener, build_console(stack.clone()));
         stack.provider.resume_deliveries()?;
         if let Some(folder) = stack.state.persistent_folder() {
@@ -189,9 +199,9 @@ impl LocalStack {
     }
 
     /// Registers the webhooks of the client's lines with the fake provider, if a route takes them.
-    fn register_line_webhooks(&self) -> anyhow::Result<()> {
+    fn register_line_webhooks(&self, client: &StackClient) -> anyhow::Result<()> {
         if self.routes().iter().any(|(route, _)| route.path.starts_with("/lines/")) {
-            for (line, path) in self.client.line_webhook_paths(|name| self.secrets.current_value(name)) {
+            for (line, path) in client.line_webhook_paths(|name| self.secrets.current_value(name)) {
                 self.provider.ensure_webhook(&line, &format!("{}{path}", self.webhook_url()))?;
             }
         }
@@ -199,7 +209,7 @@ impl LocalStack {
     }
 
     /// Starts the tasks that need the finished stack.
-    fn start_tasks(&self, listener: TcpListener, console: Router) {
+    fn start_tasks(self: &Arc<Self>, listener: TcpListener, console: Router) {
         let mut tasks = tellonce_fakes::lock_mutex(&self.tasks);
         for reader in &self.readers {
             tasks.push(tokio::spawn(reader.clone().run_forever()).abort_handle());
@@ -209,6 +219,7 @@ impl LocalStack {
                 let work = scheduled.clone().run_forever(self.functions.clone(), self.clock.clone());
                 tasks.push(tokio::spawn(work).abort_handle());
             }
+            tasks.push(tokio::spawn(self.clone().watch_client()).abort_handle());
         }
         tasks.push(tokio::spawn(sweep_expired(self.dynamo.clone())).abort_handle());
         if let Some(tables) = self.table_names() {

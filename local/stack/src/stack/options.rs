@@ -32,8 +32,9 @@ pub struct StackOptions {
     pub provider_port: u16,
     /// Systems that functions call themselves. The others have fakes.
     pub real_systems: Vec<RealSystem>,
-    /// Whether schedules run. Without them, `LocalStack::tick_messages` and
-    /// `LocalStack::tick_conversations` invoke their functions.
+    /// Whether the stack acts by itself: schedules run, and `client.toml` is watched. Without it,
+    /// `LocalStack::tick_messages` and `LocalStack::tick_conversations` invoke their functions, and
+    /// `LocalStack::reload_client` reads the file.
     pub run_schedules: bool,
     /// Folder of the function binaries; default: the running program's.
     pub binaries: Option<PathBuf>,

@@ -105,11 +105,7 @@ pub(super) async fn start_fake_provider(
     if options.fresh {
         provider.reset_state()?;
     }
-    let tokens = client.lines.iter().filter_map(|(name, line)| {
-        let token = secrets.current_value(&format!("tellonce/{}/lines/{name}", client.id))?;
-        Some((token, line.line_id.clone()))
-    });
-    provider.set_tokens(tokens.collect());
+    provider.set_tokens(client.line_tokens(|name| secrets.current_value(name)));
     Ok(provider)
 }
 
