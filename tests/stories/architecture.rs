@@ -27,7 +27,10 @@ fn allowed_packages(folder: &str) -> &'static [&'static str] {
         ],
         "local/fakes" => &["tellonce-core", "tellonce-samples"],
         "local/stack" => &["tellonce-check", "tellonce-core", "tellonce-fakes", "tellonce-ops"],
-        "local/console" | "local/bench" => &["tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
+        "local/console" => {
+            &["tellonce-check", "tellonce-core", "tellonce-fakes", "tellonce-ops", "tellonce-samples", "tellonce-stack"]
+        }
+        "local/bench" => &["tellonce-core", "tellonce-fakes", "tellonce-samples", "tellonce-stack"],
         "local/run" => &[
             "tellonce-check",
             "tellonce-console",

@@ -34,12 +34,12 @@ async fn an_edited_text_goes_out_after_the_file_is_loaded_and_a_broken_file_chan
     assert!(!world.stack.loaded_client().has_errors(), "{:?}", world.stack.loaded_client().findings);
     world.deliver(world.erp_post("d-1", "ready", "1", PHONE)).await;
     world.edit_config(|config| config.replace("Order {{ order_number }}: ready.", "{{ order_number }} is here."));
-    world.stack.reload_client().await;
+    world.stack.reload_client();
     world.advance_time(SignedDuration::from_mins(1));
     world.deliver(world.erp_post("d-2", "ready", "2", PHONE)).await;
 
     world.edit_config(|config| config.replace("useful_for = \"72h\"", "useful_for = 72"));
-    world.stack.reload_client().await;
+    world.stack.reload_client();
     let loaded = world.stack.loaded_client();
     let finding = loaded.findings.first().unwrap();
     assert!(loaded.has_errors() && loaded.config.is_some(), "{loaded:?}");

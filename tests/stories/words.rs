@@ -20,7 +20,7 @@ use crate::sources::{source_texts, test_item_lines, workspace_root};
 const CLI_SOURCES: &str = "cli/src/";
 /// The literals in these folders are output of the command line and of the console.
 const OUTPUT_SOURCES: [&str; 3] = [CLI_SOURCES, "cli/check/src/", "local/console/src/"];
-const CONSOLE_PAGE: &str = "local/console/src/page.html";
+const CONSOLE_PAGE: &str = "local/console/src/page";
 const LOG_MACROS: [&str; 5] = ["error!", "warn!", "info!", "debug!", "trace!"];
 /// Folders at any depth that hold no files of the project.
 const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", ".aws-sam", "node_modules"];
@@ -280,23 +280,14 @@ fn skip_character(characters: &mut Characters) {
     characters.next_if(|(c, _)| *c == '\'');
 }
 
-/// The page without styles and code: its HTML, and the strings of its script.
-fn page_passages(page: &str) -> Vec<Passage> {
+/// What people read of a file of the page: its HTML, or the strings of its script.
+fn page_passages(file: &str, text: &str) -> Vec<Passage> {
     let mut passages = Vec::new();
-    let (mut line, mut rest) = (1, page);
-    while let Some(start) = rest.find("<script").into_iter().chain(rest.find("<style")).min() {
-        let (html, element) = rest.split_at(start);
-        let end = element.find("</s").unwrap_or(element.len());
-        passages.push(page_text(html, line));
-        line += html.matches('\n').count();
-        if element.starts_with("<script") {
-            let code = "\n".repeat(line - 1) + &element[..end];
-            read_script(&mut numbered_characters(&code), &mut passages);
-        }
-        line += element[..end].matches('\n').count();
-        rest = &element[end..];
+    if file.ends_with(".html") {
+        passages.push(page_text(text, 1));
+    } else if file.ends_with(".js") {
+        read_script(&mut numbered_characters(text), &mut passages);
     }
-    passages.push(page_text(rest, line));
     passages
 }
 
@@ -362,8 +353,10 @@ fn all_passages() -> Vec<(String, Passage)> {
     for (file, text) in source_texts() {
         passages.extend(RustReader::read(&file, &text).into_iter().map(|passage| (file.clone(), passage)));
     }
-    let (file, text) = read(&root.join(CONSOLE_PAGE));
-    passages.extend(page_passages(&text).into_iter().map(|passage| (file.clone(), passage)));
+    for entry in fs::read_dir(root.join(CONSOLE_PAGE)).unwrap() {
+        let (file, text) = read(&entry.unwrap().path());
+        passages.extend(page_passages(&file, &text).into_iter().map(|passage| (file.clone(), passage)));
+    }
     passages
 }
 
@@ -425,9 +418,10 @@ fn the_reader_finds_errors_log_lines_and_test_names_and_nothing_else() {
     let console: Vec<String> =
         RustReader::read("local/console/src/lib.rs", source).into_iter().map(|passage| passage.text).collect();
     assert_eq!(console, ["after a constant", "after a module"]);
-    let script = "<p>One</p><script>a = `two ${b('three')} four`; // no\n</script><p>five</p>";
-    let page: Vec<String> = page_passages(script).into_iter().map(|passage| passage.text).collect();
-    assert_eq!(page, ["<p>one</p>", "three", "two … four", "</script><p>five</p>"]);
+    let script = "a = `two ${b('three')} four`; // no\n";
+    let files = [("page.html", "<p>One</p>"), ("page.js", script), ("style.css", "told")];
+    let page = files.into_iter().flat_map(|(file, text)| page_passages(file, text));
+    assert_eq!(page.map(|passage| passage.text).collect::<Vec<_>>(), ["<p>one</p>", "three", "two … four"]);
     let passage = Passage::from_text("News is told\nonce, newspapers are not", 7);
     assert_eq!(passage.lines_with("news").collect::<Vec<_>>(), [7]);
 }

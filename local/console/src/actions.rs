@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::StatusCode,
+};
 use jiff::{Timestamp, civil::DateTime};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     bookings::{self, BookingAction, BookingSampleContext},
-    console_state::{ConsoleError, ConsoleResponse, ConsoleState, DeliverySelector, SharedConsole, reply_with_message},
+    console_state::{
+        ConsoleError, ConsoleResponse, ConsoleState, DeliveryQuery, DeliverySelector, SharedConsole, reply_with_message,
+    },
     leads,
     samples::{self, ConsoleSample, DeliveryBatch},
 };
-use tellonce_core::provider::PROVIDER_NAME;
+use tellonce_core::{inbox::InboxItem, provider::PROVIDER_NAME};
 use tellonce_fakes::provider::{HealthPreset, SendFault};
-use tellonce_stack::LocalStack;
+use tellonce_stack::{LocalStack, activity::ActivityEvent};
 
 /// The function that greets leads.
 const GREETING_FUNCTION: &str = "lead-first-touch";
@@ -49,13 +55,13 @@ pub(super) async fn change_booking(
     State(console): SharedConsole,
     Json(request): Json<BookingRequest>,
 ) -> ConsoleResponse {
-    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let client = console.client()?;
     let BookingRequest { calendar, action, start } = request;
     let zone = client.own_zone();
     let start = start.to_zoned(zone).map_err(|error| ConsoleError::bad_request(error.to_string()))?.timestamp();
     let now = Timestamp::from_millisecond(console.stack.clock().now_ms())?;
     let secret = |name: &str| console.stack.secrets().current_value(name);
-    let context = BookingSampleContext { config: client, secret: &secret, calendars: console.stack.calendars() };
+    let context = BookingSampleContext { config: &client, secret: &secret, calendars: console.stack.calendars() };
     let batch = console.booking_samples.apply_action(&context, &calendar, action, start, now);
     let batch = batch.map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?;
     if batch.deliveries.is_empty() {
@@ -78,7 +84,7 @@ pub(super) struct FeedRequest {
 
 /// Has feeds read: after a change of the file, or to accept a suspect feed.
 pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Json<FeedRequest>) -> ConsoleResponse {
-    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let client = console.client()?;
     let Some(calendar) = request.calendar else {
         console.stack.poll_feeds().await?;
         return reply_with_message("The feeds that were due were read");
@@ -93,7 +99,7 @@ pub(super) async fn read_feeds(State(console): SharedConsole, Json(request): Jso
         console.stack.dynamo().call_operation("UpdateItem", &update)?;
     }
     let secret = |name: &str| console.stack.secrets().current_value(name);
-    let context = BookingSampleContext { config: client, secret: &secret, calendars: console.stack.calendars() };
+    let context = BookingSampleContext { config: &client, secret: &secret, calendars: console.stack.calendars() };
     let push =
         bookings::build_push(&context, &calendar).map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?;
     let Some(push) = push else {
@@ -113,11 +119,11 @@ pub(super) struct LeadRequest {
 
 /// Submits a form, and posts the delivery that its sender would post.
 pub(super) async fn submit_lead(State(console): SharedConsole, Json(request): Json<LeadRequest>) -> ConsoleResponse {
-    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let client = console.client()?;
     let LeadRequest { form, action, phone } = request;
     let now = Timestamp::from_millisecond(console.stack.clock().now_ms())?;
     let secret = |name: &str| console.stack.secrets().current_value(name);
-    let context = leads::LeadSampleContext { config: client, secret: &secret, leads: console.stack.leads() };
+    let context = leads::LeadSampleContext { config: &client, secret: &secret, leads: console.stack.leads() };
     let batch = console.lead_samples.apply_action(&context, &form, action, &phone, now);
     post_and_report(&console, batch.map_err(|error| ConsoleError::bad_request(format!("{error:#}")))?).await
 }
@@ -135,7 +141,7 @@ pub(super) async fn release_leads(
     State(console): SharedConsole,
     Json(request): Json<ReleaseRequest>,
 ) -> ConsoleResponse {
-    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let client = console.client()?;
     let ReleaseRequest { form, drop } = request;
     if !client.forms.contains_key(&form) {
         return Err(ConsoleError::bad_request(format!("This client has no form {form}.")));
@@ -174,9 +180,13 @@ pub(super) async fn move_clock(State(console): SharedConsole, Json(request): Jso
     let stack = &console.stack;
     match request {
         ClockRequest { reset: true, .. } => {
-            stack.clock().set_offset_ms(0)?;
+            let ahead = stack.return_to_now().await?;
             console.sync_fake_clock()?;
-            reply_with_message("The clock shows the real time again")
+            reply_with_message(match ahead {
+                0 => "The clock shows the real time again".to_owned(),
+                1 => "The clock shows the real time again. One time was ahead and counts from now".to_owned(),
+                _ => format!("The clock shows the real time again. {ahead} times were ahead and count from now"),
+            })
         }
         ClockRequest { to_next: true, .. } => {
             let now_ms = stack.clock().now_ms();
@@ -191,9 +201,26 @@ pub(super) async fn move_clock(State(console): SharedConsole, Json(request): Jso
     }
 }
 
+/// A span in its two largest units: `1 h`, `2 days 3 h`.
+fn describe_span(span: Duration) -> String {
+    let minutes = span.as_secs().div_ceil(60);
+    let parts = [
+        (minutes / 1440, if minutes / 1440 == 1 { "day" } else { "days" }),
+        (minutes / 60 % 24, "h"),
+        (minutes % 60, "min"),
+    ];
+    let shown: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).take(2).map(|(count, unit)| format!("{count} {unit}")).collect();
+    if shown.is_empty() { "not at all".to_owned() } else { shown.join(" ") }
+}
+
 async fn advance_clock(console: &ConsoleState, by: Duration) -> ConsoleResponse {
     console.stack.clock().advance(by)?;
     console.sync_fake_clock()?;
+    console
+        .stack
+        .activity()
+        .add(ActivityEvent::Run { text: format!("the clock was moved {} ahead", describe_span(by)) });
     let report = async {
         console.stack.poll_feeds().await?;
         run_schedule(&console.stack).await
@@ -229,7 +256,7 @@ pub(super) struct LineChange {
 }
 
 pub(super) async fn change_line(State(console): SharedConsole, Json(request): Json<LineChange>) -> ConsoleResponse {
-    let client = console.client.as_ref().map_err(ConsoleError::bad_request)?;
+    let client = console.client()?;
     let Some(line) = client.lines.get(&request.line) else {
         return Err(ConsoleError::bad_request(format!("This client has no line {}.", request.line)));
     };
@@ -307,7 +334,29 @@ pub(super) async fn write_from_phone(
     reply_with_message("The customer wrote to the line")
 }
 
-/// Removes a delivery's outcome, so that its function processes it again.
+/// The raw body of one delivery, indented if it is JSON.
+pub(super) async fn get_delivery(State(console): SharedConsole, Query(wanted): DeliveryQuery) -> ConsoleResponse {
+    let mut found = None;
+    for inbox in console.inbox_table_names() {
+        let key = json!({"TableName": inbox, "Key": {"id": {"S": wanted.id}}});
+        let response = console.stack.dynamo().call_operation("GetItem", &key)?;
+        found = found.or_else(|| response.get("Item").filter(|item| !item.is_null()).map(Value::to_string));
+    }
+    let Some(item) = found else {
+        return Err(ConsoleError {
+            status: StatusCode::NOT_FOUND,
+            message: "The inbox has forgotten this delivery.".to_owned(),
+        });
+    };
+    let entry = InboxItem::from_image(&item)?;
+    let body = match serde_json::from_slice::<Map<String, Value>>(&entry.body) {
+        Ok(fields) => serde_json::to_string_pretty(&fields)?,
+        Err(_) => String::from_utf8_lossy(&entry.body).into_owned(),
+    };
+    Ok(Json(json!({"body": body, "bytes": entry.body.len()})))
+}
+
+/// Lets the function of a delivery process it again. Its outcome is removed, if it has one.
 pub(super) async fn replay_delivery(
     State(console): SharedConsole,
     Json(request): Json<DeliverySelector>,
@@ -317,21 +366,33 @@ pub(super) async fn replay_delivery(
             "TableName": inbox,
             "Key": {"id": {"S": request.id}},
             "UpdateExpression": "REMOVE outcome, outcome_text, outcome_at SET replayed_at = :now",
-            "ConditionExpression": "attribute_exists(id) AND attribute_exists(outcome)",
+            "ConditionExpression": "attribute_exists(id)",
             "ExpressionAttributeValues": {":now": {"N": console.stack.clock().now_ms().to_string()}},
         });
         match console.stack.dynamo().call_operation("UpdateItem", &update) {
             Ok(_) => {
                 console.stack.dynamo().wake_readers();
-                return reply_with_message("The delivery is being processed again");
+                return reply_with_message(
+                    "The delivery is processed again. A message that was sent is not sent twice: its key is in the ledger",
+                );
             }
             // The delivery is in another inbox or in none.
             Err(tellonce_stack::dynamo::DynoxideError::ConditionalCheckFailedException(..)) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Err(ConsoleError {
-        status: StatusCode::CONFLICT,
-        message: "This delivery has no outcome yet, or the inbox has forgotten it.".to_owned(),
-    })
+    Err(ConsoleError { status: StatusCode::CONFLICT, message: "The inbox has forgotten this delivery.".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_described_in_its_two_largest_units() {
+        let minutes = [(1, "1 min"), (60, "1 h"), (90, "1 h 30 min"), (1440, "1 day"), (3061, "2 days 3 h")];
+        for (minutes, words) in minutes {
+            assert_eq!(describe_span(Duration::from_secs(minutes * 60)), words);
+        }
+    }
 }

@@ -2,10 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64};
 
-use anyhow::Context as _;
 use axum::{
     Json,
-    body::Bytes,
     extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -30,31 +28,17 @@ const LEAD_INBOX: &str = "LeadInbox";
 /// The state that the console's handlers share.
 pub(super) struct ConsoleState {
     pub(super) stack: Arc<LocalStack>,
-    /// The client's configuration, or why it could not be read.
-    pub(super) client: Result<ClientConfig, String>,
     pub(super) order_samples: OrderSampleFactory,
     pub(super) booking_samples: BookingSampleFactory,
     pub(super) lead_samples: LeadSampleFactory,
     pub(super) http: reqwest::Client,
     pub(super) tables: ShownTables,
     pub(super) view: Mutex<TablesView>,
-    pub(super) last_look: Mutex<LastLook>,
     /// Requests that may have changed the samples.
     pub(super) action_count: AtomicU64,
 }
 
 pub(super) type SharedConsole = State<Arc<ConsoleState>>;
-
-/// The state that the page got last.
-#[derive(Default)]
-pub(super) struct LastLook {
-    /// What the state depends on, at the time of the look.
-    pub(super) signature: Option<String>,
-    /// A hash of the state.
-    pub(super) version: String,
-    /// The state as JSON.
-    pub(super) text: Bytes,
-}
 
 impl ConsoleState {
     pub(super) fn new(stack: Arc<LocalStack>) -> Self {
@@ -68,21 +52,25 @@ impl ConsoleState {
                 lead_inbox: name(LEAD_INBOX),
                 ledger: name("Ledger"),
             },
-            client: read_client_config(&stack).map_err(|error| format!("{error:#}")),
             http: stack.provider().http().clone(),
             stack,
             order_samples: OrderSampleFactory::default(),
             booking_samples: BookingSampleFactory::default(),
             lead_samples: LeadSampleFactory::default(),
             view: Mutex::default(),
-            last_look: Mutex::default(),
             action_count: AtomicU64::new(0),
         }
     }
 
     pub(super) fn sample_targets(&self) -> Result<SampleTargets, ConsoleError> {
-        let client = self.client.as_ref().map_err(ConsoleError::bad_request)?;
-        Ok(SampleTargets::from_config(client, |name| self.stack.secrets().current_value(name)))
+        let client = self.client()?;
+        Ok(SampleTargets::from_config(&client, |name| self.stack.secrets().current_value(name)))
+    }
+
+    /// The configuration that the functions have.
+    pub(super) fn client(&self) -> Result<Arc<ClientConfig>, ConsoleError> {
+        let client = self.stack.loaded_client().config.clone();
+        client.ok_or_else(|| ConsoleError::bad_request("No function can read client.toml: see the top of the page."))
     }
 
     /// Sets the clock of the fake provider to the stack's clock.
@@ -138,12 +126,6 @@ pub(super) type ConsoleResponse = Result<Json<Value>, ConsoleError>;
 #[expect(clippy::unnecessary_wraps, reason = "every handler ends with it")]
 pub(super) fn reply_with_message(text: impl Into<String>) -> ConsoleResponse {
     Ok(Json(json!({"message": text.into()})))
-}
-
-fn read_client_config(stack: &LocalStack) -> anyhow::Result<ClientConfig> {
-    let path = stack.client_folder().join("client.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-    ClientConfig::parse(&text).with_context(|| format!("{} is not valid", path.display()))
 }
 
 #[derive(Deserialize)]

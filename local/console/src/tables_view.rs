@@ -162,6 +162,7 @@ impl TablesView {
         order.0.iter().filter_map(|(_, name)| self.items.get(name).map(AsRef::as_ref))
     }
 
+    #[cfg(test)]
     /// Deliveries, newest first.
     pub(super) fn deliveries(&self) -> impl Iterator<Item = &Value> {
         self.iter_newest(&self.deliveries)
@@ -180,6 +181,17 @@ impl TablesView {
     /// Headers of appointments, newest first.
     pub(super) fn appointments(&self) -> impl Iterator<Item = &Value> {
         self.iter_newest(&self.appointments)
+    }
+
+    /// The row of a message, by its key's subject and stage.
+    pub(super) fn message_row(&self, tables: &ShownTables, subject: &str, stage: &str) -> Option<&Value> {
+        self.items.get(&format!("{}\n{subject}\n{stage}", tables.ledger)).map(AsRef::as_ref)
+    }
+
+    /// A delivery by its key in its inbox.
+    pub(super) fn delivery(&self, tables: &ShownTables, id: &str) -> Option<&Value> {
+        let found = tables.inboxes.iter().find_map(|inbox| self.items.get(&format!("{inbox}\n{id}")));
+        found.map(AsRef::as_ref)
     }
 
     /// The messages that follow from a delivery, newest first.

@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tellonce_core::trail::{Trail, TrailStep};
+use tellonce_core::{
+    ledger::IdempotencyKey,
+    trail::{Trail, TrailStep},
+};
 use tellonce_ops::TableNames;
 
 use super::{ActivityEvent, ActivityLog};
@@ -117,7 +120,8 @@ impl Follower {
 }
 
 fn message_key(item: &Value) -> String {
-    format!("{}:{}", item["subject"].as_str().unwrap_or_default(), item["stage"].as_str().unwrap_or_default())
+    let text = |name: &str| item[name].as_str().unwrap_or_default();
+    IdempotencyKey::from_parts(text("subject"), text("stage")).to_string()
 }
 
 /// The steps behind the last known one. If that is no longer in the trail, those that are later.

@@ -27,7 +27,7 @@ impl LocalStack {
     /// Reads `client.toml` now. If it has no errors, every function gets new processes, and lines
     /// that are new can send and report. New CRMs, targets and calendars need a restart of the
     /// stack, which makes their fakes.
-    pub async fn reload_client(&self) {
+    pub fn reload_client(&self) {
         let path = self.options.client.join("client.toml");
         *tellonce_fakes::lock_mutex(&self.client_file.seen) = read_stamp(&path);
         let has_secret = |name: &str| self.secrets.current_value(name).is_some();
@@ -75,7 +75,7 @@ impl LocalStack {
             ticks.tick().await;
             let stamp = read_stamp(&path);
             if stamp != *tellonce_fakes::lock_mutex(&self.client_file.seen) {
-                self.reload_client().await;
+                self.reload_client();
             }
         }
     }
