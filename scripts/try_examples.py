@@ -115,13 +115,13 @@ class Local:
 
 
 @contextlib.contextmanager
-def local_run(folder, *real):
+def local_run(folder, *real, client="clients/examples"):
     port, provider_port = free_port(), free_port()
     local = Local(port, provider_port)
     binary = ROOT / "target/debug/local"
     if not binary.exists():
         raise SystemExit("target/debug/local is missing: run `cargo build --workspace --bins`")
-    options = ["--client", "clients/examples", "--state", folder / "state", "--fresh", "--no-build"]
+    options = ["--client", client, "--state", folder / "state", "--fresh", "--no-build"]
     ports = ["--port", str(port), "--provider-port", str(provider_port)]
     systems = [option for system in real for option in ("--real", system)]
     with running("the local run", [binary, *options, *ports, *systems], dict(os.environ), folder / "local.log"):
