@@ -243,6 +243,17 @@ async fn from_a_number_to_the_reason_why_a_customer_got_nothing() {
         (&page["detail"]["name"], &page["detail"]["messages"][0]["title"]),
         (&json!("Amit Peretz"), &json!("#1001 ready"))
     );
+
+    // A delivery that led to no message is found by what is in its body, with its reason.
+    world.deliver(world.erp_post("d-2", "unknown-event", "1002", "+972525550101")).await;
+    let page = look_at(&world, json!({"name": "messages", "search": "052-555-0101"})).await;
+    let [delivery] = &rows(&page, "deliveries")[..] else { panic!("one delivery in {page}") };
+    assert_eq!((&page["list"]["total"], &delivery["id"]), (&json!(0), &json!("erp#d-2")));
+    assert!(delivery["text"].as_str().unwrap().contains("unknown-event"), "{delivery}");
+    let page = look_at(&world, json!({"name": "delivery", "id": "erp#d-2"})).await;
+    assert!(page["detail"]["headline"].as_str().unwrap().starts_with("No message: "), "{page}");
+    let page = look_at(&world, json!({"name": "delivery", "id": "erp#d-1"})).await;
+    assert_eq!(page["detail"]["messages"][0]["id"], row["id"]);
     for missing in [json!({"name": "message", "id": "order:9:ready"}), json!({"name": "customer", "id": "0"})] {
         assert_eq!(look_at(&world, missing).await["detail"]["missing"], true);
     }

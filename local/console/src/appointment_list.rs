@@ -52,7 +52,9 @@ impl Snapshot<'_> {
         let other = zone.filter(|zone| *zone != self.zone);
         let name = other.as_ref().and_then(TimeZone::iana_name).map(|name| format!(" {name}")).unwrap_or_default();
         let shown = start.to_zoned(other.unwrap_or_else(|| self.zone.clone()));
-        format!("{}{name}", shown.strftime("%a %-d %b, %H:%M"))
+        let this_year = Timestamp::from_millisecond(self.now_ms).unwrap_or_default().to_zoned(self.zone.clone()).year();
+        let format = if shown.year() == this_year { "%a %-d %b, %H:%M" } else { "%a %-d %b %Y, %H:%M" };
+        format!("{}{name}", shown.strftime(format))
     }
 
     /// How an appointment stands, in one sentence.

@@ -29,10 +29,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// The same document for every address: its script shows what the address names.
 pub(super) const DOCUMENT: &str = include_str!("page/index.html");
 /// The pages, each with an address that can be copied.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "/",
     "/messages",
     "/messages/{id}",
+    "/deliveries/{id}",
     "/customers",
     "/customers/{id}",
     "/appointments",

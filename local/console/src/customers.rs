@@ -71,8 +71,12 @@ impl Snapshot<'_> {
         alerts.retain(|alert| alert.text.contains(&person.contact) || ids.iter().any(|id| alert.text.contains(id)));
         alerts.reverse();
         alerts.truncate(MAX_CHAT);
+        let waits = self.view.conversation(&person.contact).and_then(|(record, due)| {
+            let since = record["waiting_since"]["at"].as_str()?.parse::<jiff::Timestamp>().ok()?;
+            Some(json!({"since": since.as_millisecond(), "next_check": due}))
+        });
         Some(json!({
-            "id": person.id, "name": person.name, "phone": person.contact,
+            "id": person.id, "name": person.name, "phone": person.contact, "waits": waits,
             "phone_off": self.stack().provider().silent_contacts().contains(&person.contact),
             "messages": rows, "conversation": conversation, "alerts": alerts.iter().map(render_alert).collect::<Vec<_>>(),
             "crms": crms.iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -103,7 +107,11 @@ impl Snapshot<'_> {
             .iter()
             .map(|(crm, entries)| {
                 let repeats: u64 = entries.iter().map(|entry| u64::from(entry.repeats)).sum();
-                json!({"crm": crm, "count": entries.len(), "repeats": repeats})
+                let task = self.view.crm_task(&reference, crm).unwrap_or_default();
+                json!({
+                    "crm": crm, "count": entries.len(), "repeats": repeats, "state": task["state"],
+                    "reason": task["reason"],
+                })
             })
             .collect();
         let author = match (message.direction, &message.key) {

@@ -16,6 +16,7 @@ mod config_lines;
 mod console_state;
 mod conversations;
 mod customers;
+mod deliveries;
 pub mod leads;
 mod look;
 mod message_pages;

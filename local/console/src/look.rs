@@ -49,6 +49,9 @@ enum ShownPage {
     Message {
         id: String,
     },
+    Delivery {
+        id: String,
+    },
     Customers {
         #[serde(default)]
         search: String,
@@ -99,7 +102,10 @@ impl ConsoleState {
         match &request.page {
             ShownPage::Now { filter } => parts.add_list(known, "list", snapshot.list_now(*filter, offset, PAGE_ROWS)),
             ShownPage::Messages { filter } => {
-                parts.add_list(known, "list", snapshot.list_messages(filter, offset, PAGE_ROWS));
+                let list = snapshot.list_messages(filter, offset, PAGE_ROWS);
+                let found = if list.rows.is_empty() { &filter.search } else { "" };
+                parts.add_list(known, "deliveries", snapshot.search_deliveries(found)?);
+                parts.add_list(known, "list", list);
             }
             ShownPage::Customers { search } => {
                 parts.add_list(known, "list", snapshot.list_customers(search, offset, PAGE_ROWS));
@@ -117,6 +123,10 @@ impl ConsoleState {
             }
             ShownPage::Customer { id } => {
                 let page = snapshot.render_customer_page(id).unwrap_or_else(|| json!({"missing": true}));
+                parts.add(known, "detail", page);
+            }
+            ShownPage::Delivery { id } => {
+                let page = snapshot.render_delivery_page(id).unwrap_or_else(|| json!({"missing": true}));
                 parts.add(known, "detail", page);
             }
             ShownPage::Message { .. } | ShownPage::Appointment { .. } => {

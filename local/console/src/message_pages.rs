@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tellonce_core::ledger::IdempotencyKey;
-use tellonce_ops::{ClientTables, LocalStackFile, ReportStep, SubjectReport};
+use tellonce_ops::{ClientStack, ReportStep, SubjectReport};
 
 use super::{
     config_lines::{find_line, find_section},
@@ -24,7 +24,7 @@ pub(super) struct MessageFilter {
     standing: Option<Standing>,
     /// Part of an order number, a key, a name or a number.
     #[serde(default)]
-    search: String,
+    pub(super) search: String,
 }
 
 impl Snapshot<'_> {
@@ -64,6 +64,8 @@ impl Snapshot<'_> {
         let row = self.find_message(key)?;
         let message = report.messages.iter().find(|message| message.key == key)?;
         let sender = message.delivery.split('#').next().unwrap_or_default();
+        // A feed is read and not delivered: `feed:diary`.
+        let sender = sender.strip_prefix("feed:").unwrap_or(sender);
         let config = self.client();
         let section = config.and_then(|config| find_section(config, &self.loaded.text, key, sender));
         let request = row["request"].as_str().and_then(|request| serde_json::from_str::<Value>(request).ok());
@@ -72,6 +74,7 @@ impl Snapshot<'_> {
         let siblings = siblings.filter_map(|other| Some(self.render_message(self.find_message(&other.key)?)));
         page["headline"] = json!(self.headline(row));
         page["subject"] = json!(report.subject);
+        page["appointment"] = json!(self.find_header(&report.subject).map(|header| self.appointment_words(&header)));
         page["key"] = json!(key);
         page["line"] = json!(message.line);
         page["to"] = row["to"].clone();
@@ -97,6 +100,7 @@ impl Snapshot<'_> {
         let at = row["accepted_at"].as_i64().or(row["updated_at"].as_i64()).unwrap_or_default();
         let at = self.clock_text(at);
         match Standing::of_row(row) {
+            Standing::Arrived if row["delivery_status"] == "read" => format!("Sent at {at}, and read."),
             Standing::Arrived => format!("Sent at {at}, and on the phone."),
             Standing::Sent => format!("Sent at {at}. The phone has not reported it yet."),
             Standing::Waiting => {
@@ -148,14 +152,11 @@ fn render_step(step: &ReportStep) -> Value {
 impl ConsoleState {
     /// The report of a subject or a key, from the tables, as `tellonce explain` reads it.
     async fn explain(&self, name: &str) -> Option<SubjectReport> {
-        let tables = self.explaining_tables()?;
-        tables.explain(name).await.inspect_err(|error| tracing::debug!("could not explain {name}: {error}")).ok()
-    }
-
-    fn explaining_tables(&self) -> Option<ClientTables> {
-        let [.., dynamodb, _] = self.stack.server_urls();
-        let (client, dynamodb) = (self.stack.client_folder().to_owned(), dynamodb.to_owned());
-        LocalStackFile { client, dynamodb, tables: self.stack.table_names()? }.connect().ok()
+        let report = async {
+            let stack = ClientStack::on_this_machine(self.stack.client_id(), &self.stack.describe(), "console")?;
+            anyhow::Ok(stack.find_tables().await?.explain(name).await?)
+        };
+        report.await.inspect_err(|error| tracing::debug!("could not explain {name}: {error:#}")).ok()
     }
 
     /// The page of a message by its key; `None` if there is none.

@@ -150,7 +150,7 @@ impl Snapshot<'_> {
             ActivityEvent::Post(post) => self.render_post(post, &row.messages),
             ActivityEvent::Outcome { delivery, text, .. } => {
                 let sender = delivery.split('#').next().unwrap_or_default();
-                json!({"title": sender, "tone": "skipped", "text": text})
+                json!({"title": sender, "tone": "skipped", "text": text, "href": format!("/deliveries/{delivery}")})
             }
             ActivityEvent::Message { code, .. } => self.render_later_step(code, &row.messages),
             ActivityEvent::Run { text } => json!({"title": text, "tone": "run"}),
@@ -170,7 +170,10 @@ impl Snapshot<'_> {
         let about = post.topic.as_deref().map(|topic| format!(" {topic}")).unwrap_or_default();
         let name = if post.sender.is_empty() { "unknown address" } else { &post.sender };
         let mut rendered = match messages {
-            [] => json!({"title": format!("{name}{about}")}),
+            [] => {
+                let href = post.delivery.as_ref().map(|delivery| format!("/deliveries/{delivery}"));
+                json!({"title": format!("{name}{about}"), "href": href})
+            }
             [first, ..] => self.render_named(first, messages.len()),
         };
         rendered["sender"] = json!(name);

@@ -77,6 +77,9 @@ fn person_id(contact: &str) -> String {
     format!("{:012x}", hasher.finish() >> 16)
 }
 
+/// The digits of the shortest local number that is compared with one that has a country code.
+const MIN_LOCAL_DIGITS: usize = 8;
+
 /// Whether a text that a person typed is in one of the values. Digits match digits, so that a
 /// number is found however it is written: 054-555-0199 finds +972545550199.
 pub(super) fn matches_search(search: &str, values: &[Option<&str>]) -> bool {
@@ -90,7 +93,9 @@ pub(super) fn matches_search(search: &str, values: &[Option<&str>]) -> bool {
         value.to_lowercase().contains(&wanted)
             || is_number && {
                 let known: String = value.chars().filter(char::is_ascii_digit).collect();
-                known.contains(digits.trim_start_matches('0'))
+                let (known, digits) = (known.trim_start_matches('0'), digits.trim_start_matches('0'));
+                // A number with its country code ends in the same number without it.
+                known.contains(digits) || known.len() >= MIN_LOCAL_DIGITS && digits.ends_with(known)
             }
     })
 }

@@ -79,7 +79,6 @@ impl<'c> Snapshot<'c> {
             "who": person.map(person_name),
             "customer": person.map(|person| &person.id),
             "standing": standing,
-            "read": row["delivery_status"] == "read",
             "why": explain_row(row),
             "at": row["accepted_at"].as_i64().filter(|_| went_out(standing)).or(row["updated_at"].as_i64()),
             "took_ms": took.filter(|_| went_out(standing)),

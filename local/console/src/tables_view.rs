@@ -38,6 +38,34 @@ impl ShownTables {
 /// The name of an item in the view: its table and its key.
 type ItemName = String;
 
+/// What a record of conversation-sync is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum RecordKey {
+    CrmTask { reference: String, queue: String },
+    Conversation { phone: String },
+}
+
+impl RecordKey {
+    fn of_item(item: &Value) -> Option<Self> {
+        let stage = item["stage"].as_str()?;
+        let is_conversation = item["subject"].as_str()?.starts_with("conversation:") && stage == HEADER_STAGE;
+        if !is_conversation && !stage.starts_with("crm-") {
+            return None;
+        }
+        let record = read_record(item)?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Some(if is_conversation {
+            Self::Conversation { phone: text(&record["phone"])? }
+        } else {
+            Self::CrmTask { reference: text(&record["content"]["entry"]["reference"])?, queue: text(&record["queue"])? }
+        })
+    }
+}
+
+fn read_record(item: &Value) -> Option<Value> {
+    serde_json::from_str(item["record"].as_str()?).ok()
+}
+
 /// Items by a time, the newest first.
 #[derive(Debug, Default)]
 struct NewestFirst(BTreeSet<(Reverse<i64>, ItemName)>);
@@ -57,6 +85,9 @@ pub(super) struct TablesView {
     /// Deliveries that wait until an operator releases their form, by form.
     held: BTreeMap<String, usize>,
     due: BTreeSet<(i64, ItemName)>,
+    /// Tasks for CRMs by the reference of their entry and their CRM, and conversations by the
+    /// customer's number.
+    records: HashMap<RecordKey, ItemName>,
     /// Items that were read, for tests.
     items_read: usize,
 }
@@ -153,6 +184,13 @@ impl TablesView {
         } else if item["appointment"].is_string() {
             self.appointments.change(item, "updated_at", name, adds);
         }
+        if let Some(key) = RecordKey::of_item(item) {
+            if adds {
+                self.records.insert(key, name.to_owned());
+            } else {
+                self.records.remove(&key);
+            }
+        }
         if let Some(due) = item["due_at"].as_i64() {
             change_set(&mut self.due, (due, name.to_owned()), adds);
         }
@@ -206,6 +244,19 @@ impl TablesView {
     pub(super) fn state_row(&self, tables: &ShownTables, subject: &str) -> Option<&Value> {
         let key = json!({"subject": subject, "stage": HEADER_STAGE});
         self.items.get(&tables.item_name(&tables.ledger, &key)).map(AsRef::as_ref)
+    }
+
+    /// The task that writes the entry of a message into a CRM.
+    pub(super) fn crm_task(&self, reference: &str, crm: &str) -> Option<Value> {
+        let (reference, queue) = (reference.to_owned(), format!("crm:{crm}"));
+        read_record(self.items.get(self.records.get(&RecordKey::CrmTask { reference, queue })?)?)
+    }
+
+    /// The conversation of a number, and when the alert for a customer who waits is checked next.
+    pub(super) fn conversation(&self, phone: &str) -> Option<(Value, Option<i64>)> {
+        let key = RecordKey::Conversation { phone: phone.to_owned() };
+        let item = self.items.get(self.records.get(&key)?)?;
+        Some((read_record(item)?, item["due_at"].as_i64()))
     }
 
     /// How many leads of a form wait until an operator releases it.
@@ -346,6 +397,26 @@ mod tests {
         fixture.put("orders", &json!({"id": HEARTBEAT_ID, "sent_at": 200}));
         fixture.look();
         assert_eq!(fixture.view.deliveries().count(), 19, "a heartbeat is not a delivery");
+    }
+
+    #[test]
+    fn a_task_is_found_by_its_entry_and_a_conversation_by_its_number() {
+        let mut fixture = ViewFixture::new();
+        let task = |state: &str| {
+            let record = json!({"queue": "crm:hub", "content": {"entry": {"reference": "main:1"}}, "state": state});
+            json!({"subject": "message:main:ab", "stage": "crm-hub", "record": record.to_string()})
+        };
+        fixture.put(LEDGER, &task("waiting"));
+        let record = json!({"phone": "+972545550199", "waiting_since": {"at": "2026-11-30T14:37:11Z"}}).to_string();
+        fixture
+            .put(LEDGER, &json!({"subject": "conversation:main:ab", "stage": "state", "record": record, "due_at": 7}));
+        fixture.look();
+        assert_eq!(fixture.view.crm_task("main:1", "hub").unwrap()["state"], "waiting");
+        fixture.put(LEDGER, &task("done"));
+        fixture.look();
+        assert_eq!(fixture.view.crm_task("main:1", "hub").unwrap()["state"], "done");
+        assert!(fixture.view.crm_task("main:1", "own").is_none() && fixture.view.conversation("+1").is_none());
+        assert_eq!(fixture.view.conversation("+972545550199").unwrap().1, Some(7));
     }
 
     #[test]

@@ -17,7 +17,6 @@ impl Snapshot<'_> {
         json!({
             "samples": self.render_samples(),
             "calendars": self.render_calendars(),
-            "form_names": self.client().into_iter().flat_map(|client| client.forms.keys()).collect::<Vec<_>>(),
             "default_start": self.default_booking_time(),
             "fault": settings.fault_share.map(|share| json!(share.fault)["kind"].take()),
             "gateway_url": self.stack().webhook_url(),

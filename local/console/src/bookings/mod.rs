@@ -21,7 +21,7 @@ use tellonce_fakes::calendars::{FakeAcuityAppointment, FakeCalendars, FakeFeedEv
 use tellonce_samples::{SenderProof, WebhookPost, put_at_pointer, random_hex, replace_all};
 
 /// The customer, if the recording has none.
-const PERSON: (&str, &str, &str) = ("Adi", "Sela", "+972 52-555-0101");
+const PERSON: (&str, &str, &str) = ("Adi", "Sela", "+972 52-555-0164");
 /// The length of an appointment.
 const APPOINTMENT_LENGTH: SignedDuration = SignedDuration::from_mins(30);
 /// How much later an appointment is moved if the request has no other time.

@@ -214,7 +214,7 @@ fn a_feed_event_is_written_where_the_client_rules_read() {
     assert_eq!(pushed[0].header("x-goog-resource-state"), Some("exists"));
     let feed = || fixture.calendars.read_feed("diary.ics").unwrap().unwrap_or_default();
     assert!(feed().contains("SUMMARY:Consultation - Adi Sela\r\n"), "{}", feed());
-    assert!(feed().contains("DESCRIPTION:Phone: +972 52-555-0101\r\n"), "{}", feed());
+    assert!(feed().contains("DESCRIPTION:Phone: +972 52-555-0164\r\n"), "{}", feed());
     assert!(feed().contains("DTSTART;TZID=Asia/Jerusalem:20261124T103000\r\n") && feed().contains("SEQUENCE:0\r\n"));
     fixture.apply_action(&name, BookingAction::Move, WEDNESDAY);
     assert!(feed().contains("DTSTART;TZID=Asia/Jerusalem:20261125T110000\r\n") && feed().contains("SEQUENCE:1\r\n"));

@@ -16,7 +16,7 @@ export function show(request) {
   wanted = request;
   seen = null;
   if (page !== before) {
-    forget(["list", "forms", "detail"]);
+    forget(["list", "forms", "deliveries", "detail"]);
   }
   return look();
 }
@@ -35,12 +35,13 @@ export async function look() {
   try {
     const asked = wanted;
     const answer = await post("look", { ...asked, known, seen });
+    const wasLost = $("banner").dataset.lost;
     $("banner").dataset.lost = "";
     if (asked !== wanted) { again = true; return; }
     seen = answer.seen ?? seen;
     const changed = Object.keys(answer).filter(name => name !== "seen");
     for (const name of changed) take(name, answer[name]);
-    if (changed.length) listener(changed);
+    if (changed.length || wasLost) listener(changed);
   } catch (error) {
     $("banner").dataset.lost = error instanceof TypeError
       ? "The local stack does not respond. Start it again with cargo run; this page continues by itself." : error.message;

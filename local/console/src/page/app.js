@@ -28,7 +28,7 @@ function readRoute() {
   const page = PAGES.find(page => page.path === `/${first}`) || PAGES[0];
   const id = rest.length ? decodeURIComponent(rest.join("/")) : null;
   const query = new URLSearchParams(location.search);
-  const view = id && page.one ? page.one : page.list;
+  const view = first === "deliveries" && id ? now.one : id && page.one ? page.one : page.list;
   return { page, view, id, filter: query.get("filter"), from: Number(query.get("from")) || 0, search: history.state?.search || "" };
 }
 
@@ -49,7 +49,8 @@ function arrive(isNew) {
   document.body.dataset.page = route.page.label.toLowerCase();
   if (before.view !== route.view || before.id !== route.id || !$("page").firstChild) {
     fill($("page"), route.view.build(route));
-    if (isNew && before.view !== route.view) scrollTo(0, 0);
+    if (isNew) scrollTo(0, 0);
+    if (isNew && document.activeElement === document.body) $("page").focus({ preventScroll: true });
   }
   if ($("search") !== document.activeElement) $("search").value = route.search;
   renderTabs();

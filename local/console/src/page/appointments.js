@@ -2,7 +2,7 @@
 
 import { act, rowsOf, state } from "./api.js";
 import { h, button, keyed, more, update, link } from "./dom.js";
-import { KINDS, chip, rawValue, soon, time, when } from "./format.js";
+import { KINDS, chip, soon, when } from "./format.js";
 import { back, empty, facts, messageRow, section, trail } from "./lists.js";
 import { copyLink, details, replayButton } from "./messages.js";
 import { pager } from "./app.js";
@@ -36,7 +36,7 @@ const appointmentRow = (row, isNew) => {
     h("span", { class: "title" }, row.title ? h("bdi", {}, row.title) : row.calendar),
     h("span", { class: "who" }, row.people.length ? h("bdi", {}, row.people.map(person => person.name || person.phone).join(", ")) : "no number"),
     chip(tone, label),
-    h("span", { class: "why" }, row.next ? `next reminder ${soon(row.next)}` : "", ` ${row.calendar}`));
+    h("span", { class: "why" }, [row.title ? row.calendar : null, row.next ? `next reminder ${soon(row.next)}` : null].filter(Boolean).join(" · ")));
 };
 
 function bookForm(calendars) {

@@ -1,6 +1,6 @@
 // The bar over every page: line, what waits, what went out, the clock; and what is wrong.
 
-import { act, look, state } from "./api.js";
+import { act, state } from "./api.js";
 import { $, h, button, keyed, link, update } from "./dom.js";
 import { HEALTH, clock, count, day, minute, now, soon, span, time } from "./format.js";
 
@@ -25,7 +25,7 @@ export function renderBar() {
     plain("forged", "/?filter=refused", "", bar.forged, () => ["forgeries refused ", n(bar.forged)], "Posts of today without a valid proof"),
     bar.twice ? plain("twice", "/messages", "bad", bar.twice, () => [n(bar.twice), " sent more than once"]) : null,
     bar.failures ? plain("failures", "/settings", "bad", bar.failures, () => `${count(bar.failures, "batch", "batches")} given up`) : null,
-    { id: "clock", data: [bar.offset_ms, bar.zone], build: clockPop },
+    { id: "clock", data: [bar.offset_ms, bar.zone, bar.next_due], build: clockPop },
   ];
   keyed($("status"), items.filter(Boolean).map(item => ({ ...item, hash: JSON.stringify(item.data) })), item => item.build());
   renderBanner(bar.banner);
@@ -36,7 +36,7 @@ function waitWords(bar) {
   if (!bar.waiting) return ["0 wait"];
   const down = bar.lines.find(line => line.waiting && !line.can_send), out = bar.lines.map(line => line.out_by).filter(Boolean);
   const reason = !down ? bar.reasons[0]?.[0] : down.stopped ? `the kill switch of ${down.name} is on` : `${HEALTH[down.health]?.toLowerCase() ?? down.health}`;
-  return [h("b", {}, bar.waiting.toLocaleString("en")), ` ${bar.waiting === 1 ? "waits" : "wait"}: ${reason}`, out.length ? ` · out by ${soon(Math.max(...out))}` : ""];
+  return [h("b", {}, bar.waiting.toLocaleString("en")), ` ${bar.waiting === 1 ? "waits" : "wait"}: ${reason}`, out.length ? ` · out by ${soon(Math.max(...out))}` : down && !down.stopped ? ` · then ${down.per_minute} a minute` : ""];
 }
 
 function pop(key, summary, build, props = {}) {
@@ -69,7 +69,7 @@ function clockPop() {
     h("p", { class: "soft" }, `All times are of ${bar.zone}.`, ahead ? ` The clock is ${span(ahead)} ${ahead > 0 ? "ahead" : "behind"}.` : " The clock shows the real time."),
     h("div", { class: "row" }, move("+1 min", 60), move("+1 h", 3600), move("+6 h", 21600), move("+1 day", 86400)),
     h("div", { class: "row" },
-      button("To the next due time", () => act("clock", { to_next: true }), { title: "The next reminder or message that waits" }),
+      bar.next_due ? button(`To the next due time, ${soon(bar.next_due)}`, () => act("clock", { to_next: true }), { "data-key": "to-next", title: "The next reminder, or the next try of a message that waits" }) : null,
       button("Run the schedule now", () => act("tick"))),
     ahead ? h("div", { class: "row" }, button("Back to now", () => act("clock", { reset: true }), { class: "btn main", title: "What was recorded ahead counts from now, so nothing waits for it" })) : null,
   ], { class: "pop clock" });

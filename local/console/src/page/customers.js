@@ -64,9 +64,10 @@ function customerPage(page) {
     h("p", { class: "headline" }, page.messages.length ? `${count(page.messages.length, "message")}: ${words.join(", ")}.` : "tellonce has no message for this number. What came in for it has its reason on the page Now."),
     section("Messages", page.messages.length ? h("div", { class: "rows" }, page.messages.map(row => messageRow(row))) : empty("None.")),
     section("Conversation",
+      page.waits ? h("p", { class: "soft" }, "Waits for an answer since ", time(page.waits.since), page.waits.next_check ? [". The alert for that is checked next at ", time(page.waits.next_check), "."] : ".") : null,
       page.conversation.length ? h("ol", { class: "conversation" }, page.conversation.map(message => turn(message))) : empty("Nothing was written on the line."),
+      replyForm(),
       h("div", { class: "row" },
-        replyForm(),
         button("Reads everything", () => converse("read"), { class: "btn quiet", title: "The customer reads all messages that arrived" }),
         page.phone_off ? button("Turn the phone on", () => converse("phone_on"), { class: "btn quiet" })
           : button("Turn the phone off", () => converse("phone_off"), { class: "btn quiet", title: "The line accepts messages, and they do not arrive" }),
@@ -81,7 +82,7 @@ function customerPage(page) {
 function replyForm() {
   const input = h("input", { "aria-label": "Text", placeholder: "Write …", autocomplete: "off", dir: "auto", "data-key": "talk", class: "grow" });
   const send = async action => { const text = input.value.trim(); input.value = ""; await action(text); };
-  return h("form", { class: "row grow", onsubmit: event => { event.preventDefault(); send(text => converse("write", text)); } }, input,
+  return h("form", { class: "row", onsubmit: event => { event.preventDefault(); send(text => converse("write", text)); } }, input,
     h("button", { class: "btn main", type: "submit" }, "As the customer"),
     button("As the team", () => send(text => converse("team_reply", text)), { title: "In the provider’s app, and not through its API" }),
     button("Send a picture", () => send(text => converse("picture", text)), { class: "btn quiet", title: "As the customer, with the text as its caption" }));
@@ -90,5 +91,12 @@ function replyForm() {
 const turn = message => h("li", { class: message.author },
   h("span", { class: "t" }, time(message.at)),
   h("div", {}, h("p", { class: "soft" }, AUTHORS[message.author], message.author === "customer" ? "" : ` · ${STATUS[message.status] ?? message.status}`,
-    message.crms.map(({ crm, count: n, repeats }) => h("span", { class: `mark ${n === 1 ? "good" : n ? "bad" : ""}`, title: n ? `${count(n, "entry", "entries")} in ${crm}${repeats ? `; posted again ${repeats} times, and recognised` : ""}` : `No entry in ${crm} yet: it is written when its queue has its turn` }, n > 1 ? `${crm} ×${n}` : n ? `${crm} ✓` : `${crm} …`))),
+    message.crms.map(crmMark)),
     h("p", { class: "text", dir: "auto" }, message.kind === "text" ? null : h("span", { class: "chip" }, message.kind), message.kind === "text" ? message.body : ` ${message.body}`)));
+
+/* Whether a CRM has its entry, and else why not. */
+function crmMark({ crm, count: n, repeats, state: task, reason }) {
+  const words = n > 1 ? `${crm} ×${n}` : n ? `${crm} ✓` : task === "skipped" ? `${crm}: skipped, ${reason}` : reason ? `${crm} waits: ${reason}` : `${crm} …`;
+  const title = n ? `${count(n, "entry", "entries")} in ${crm}${repeats ? `; posted again ${repeats} times, and recognised` : ""}` : reason ? null : "Its entry is written when its queue has its turn";
+  return h("span", { class: `mark ${n === 1 ? "good" : n ? "bad" : ""}`, title }, words);
+}

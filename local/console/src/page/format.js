@@ -40,7 +40,7 @@ export const STANDINGS = { waiting: "Waiting", sent: "Sent", arrived: "Arrived",
 const TONES = { ...STANDINGS, repeat: "Again", refused: "Refused", run: "" };
 const MARKS = { sent: "✓ ", arrived: "✓✓ ", "needs-you": "! " };
 /** The word for how something stands. It says it in colour, with a sign, and as text. */
-export const chip = (tone, text) => h("span", { class: `chip ${tone}` }, text && text !== "Read" ? null : h("span", { "aria-hidden": "true" }, MARKS[tone] || ""), text ?? TONES[tone] ?? tone);
+export const chip = (tone, text) => h("span", { class: `chip ${tone}` }, text ? null : h("span", { "aria-hidden": "true" }, MARKS[tone] || ""), text ?? TONES[tone] ?? tone);
 
 export const HEALTH = {
   good: "Can send", qr: "Phone must be linked again", launch: "Connecting", contradictory: "Health contradicts itself",

@@ -2,7 +2,7 @@
 
 import { act, rowsOf, state } from "./api.js";
 import { h, button, keyed, more, update } from "./dom.js";
-import { KINDS, chip, count, time, when } from "./format.js";
+import { KINDS, chip, count, time } from "./format.js";
 import { empty, messageRow } from "./lists.js";
 import { filters, pager } from "./app.js";
 
@@ -17,7 +17,7 @@ const ACTIONS = {
 
 export const request = route => ({ name: "forms", form: route.filter });
 
-let parts, chosen = null, number = "052-555-0101";
+let parts, chosen = null, number = "052-555-0147";
 export function build() {
   parts = { submit: h("div", {}), held: h("div", {}), filters: h("div", {}), rows: h("div", { class: "rows" }), note: h("div", {}), pager: h("div", {}) };
   return [h("div", { class: "head" }, h("h1", {}, "Forms"), parts.filters), parts.held, parts.submit, parts.note, parts.rows, parts.pager];

@@ -9,7 +9,7 @@ export function messageRow(row, isNew) {
     h("span", { class: "t" }, time(row.at)),
     h("span", { class: "title" }, row.title),
     h("span", { class: "who" }, h("bdi", {}, row.who || "")),
-    chip(row.standing, row.read ? "Read" : null),
+    chip(row.standing),
     h("span", { class: "why" }, row.why ? h("span", { dir: "auto" }, row.why) : null, row.next ? ` · next ${soon(row.next)}` : null),
     h("span", { class: "took" }, row.took_ms !== null && row.took_ms !== undefined ? h("span", { title: "From the post to the send" }, span(row.took_ms)) : null));
 }

@@ -10,8 +10,8 @@ export const request = route => ({ name: "messages", standing: STANDINGS[route.f
 
 let parts;
 export function build() {
-  parts = { filters: h("div", {}), rows: h("div", { class: "rows" }), note: h("div", {}), pager: h("div", {}) };
-  return [h("div", { class: "head" }, h("h1", {}, "Messages"), parts.filters), parts.note, parts.rows, parts.pager];
+  parts = { filters: h("div", {}), rows: h("div", { class: "rows" }), note: h("div", {}), pager: h("div", {}), deliveries: h("div", {}) };
+  return [h("div", { class: "head" }, h("h1", {}, "Messages"), parts.filters), parts.note, parts.rows, parts.pager, parts.deliveries];
 }
 
 export function refresh(route) {
@@ -22,10 +22,18 @@ export function refresh(route) {
   update(parts.filters, [tabs, route.filter, route.search], () => filters("/messages", tabs, route.filter));
   keyed(parts.rows, rowsOf("list"), messageRow);
   update(parts.note, [list.total, route.search, route.filter], () => list.total ? null : route.search
-    ? empty("No message has ", h("b", { dir: "auto" }, route.search), " in its order, number, phone or name. If a delivery led to no message, the page ", link("/", {}, "Now"), " has the reason.")
+    ? empty("No message has ", h("b", { dir: "auto" }, route.search), " in its order, number, phone or name.")
     : empty("No message stands like this."));
   update(parts.pager, [list.total, route.from], () => pager(list));
+  const deliveries = rowsOf("deliveries");
+  update(parts.deliveries, [deliveries, state.lists.deliveries?.total], () => deliveries.length ? section("Deliveries with it that led to no message",
+    deliveries.length < state.lists.deliveries.total ? h("p", { class: "soft" }, `The newest ${deliveries.length} of ${state.lists.deliveries.total.toLocaleString("en")}.`) : null,
+    h("ul", { class: "found" }, deliveries.map(delivery => h("li", {}, h("span", { class: "t" }, time(delivery.at)), h("b", {}, delivery.sender), delivery.topic ? ` ${delivery.topic}` : "",
+      h("p", { dir: "auto" }, link(`/deliveries/${encodeURIComponent(delivery.id)}`, {}, delivery.text ?? "Recorded, without a message.")))))) : null);
 }
+
+/* The body of a delivery, behind a disclosure. */
+const bodyOf = id => more("The body of the delivery", () => { const box = h("pre", {}, "…"); deliveryBody(id).then(body => { box.textContent = body; }); return box; });
 
 export const one = {
   title: () => state.detail?.title,
@@ -46,8 +54,8 @@ const missing = route => [back("/messages", "Messages"), h("h1", {}, "No such me
 function messagePage(page) {
   return [
     h("div", { class: "crumbs" }, back("/messages", "Messages"), h("span", { class: "actions" }, copyLink(), page.has_delivery ? replayButton(page.delivery) : null)),
-    h("div", { class: "head" }, h("h1", {}, page.title), chip(page.standing, page.read ? "Read" : null)),
-    h("p", { class: "sub" }, page.customer ? link(`/customers/${page.customer}`, {}, h("bdi", {}, page.who)) : null, page.to ? [" · ", h("span", { dir: "ltr" }, page.to)] : null, ` · line ${page.line}`),
+    h("div", { class: "head" }, h("h1", {}, page.title), chip(page.standing)),
+    h("p", { class: "sub" }, page.customer ? link(`/customers/${page.customer}`, {}, h("bdi", {}, page.who)) : null, page.to ? [" · ", h("span", { dir: "ltr" }, page.to)] : null, ` · line ${page.line}`, page.appointment ? [" · ", link(`/appointments/${encodeURIComponent(page.subject)}`, {}, `appointment on ${page.appointment}`)] : null),
     h("p", { class: `headline ${page.standing}`, dir: "auto" }, page.headline),
     section("What happened", trail(page.steps), page.may_lack_steps ? h("p", { class: "soft" }, "The trail is full: steps after the fourth may be missing.") : null),
     h("div", { class: "two" },
@@ -61,7 +69,7 @@ function messagePage(page) {
         ["next try", page.next ? time(page.next) : null],
       ]))),
     page.siblings.length ? section("Other messages of this subject", h("div", { class: "rows" }, page.siblings.map(row => messageRow(row)))) : null,
-    details(page.row, page.has_delivery ? page.delivery : null, [["idempotency key", page.key], ["state", page.state], ["delivery", page.delivery]]),
+    details(page.row, page.has_delivery ? page.delivery : null, [["idempotency key", page.key], ["state", page.state], ["delivery", page.has_delivery ? link(`/deliveries/${encodeURIComponent(page.delivery)}`, {}, page.delivery) : page.delivery]]),
   ];
 }
 
@@ -72,7 +80,7 @@ export function details(row, delivery, first) {
     facts(first),
     more("The row", () => facts(raw.map(([name, value]) => [name, rawValue(name, value)]))),
     row.request ? more("The request to the provider", () => h("pre", {}, pretty(row.request))) : null,
-    delivery ? more("The body of the delivery", () => { const box = h("pre", {}, "…"); deliveryBody(delivery).then(body => { box.textContent = body; }); return box; }) : null);
+    delivery ? bodyOf(delivery) : null);
 }
 export const pretty = text => { try { return JSON.stringify(JSON.parse(text), null, 2); } catch { return text; } };
 

@@ -1,9 +1,10 @@
 // The page "Now": what happened, newest first, and what can be tried.
 
 import { act, rowsOf, state } from "./api.js";
-import { $, h, button, fill, keyed, update } from "./dom.js";
+import { $, h, button, keyed, update } from "./dom.js";
 import { chip, span, time } from "./format.js";
-import { empty } from "./lists.js";
+import { back, empty, messageRow, section } from "./lists.js";
+import { copyLink, details, replayButton } from "./messages.js";
 import { filters, pager } from "./app.js";
 
 const FILTERS = [[null, "All"], ["waiting", "Waiting"], ["needs-you", "Needs you"], ["repeats", "Repeats"], ["refused", "Refused"]];
@@ -23,8 +24,20 @@ export function refresh(route) {
   keyed(parts.rows, rowsOf("list"), nowRow);
   update(parts.note, [list.total, route.filter], () => list.total ? null : route.filter
     ? empty("Nothing of this kind has happened in this run.")
-    : empty("Nothing has happened yet. Press “", state.try?.samples[0]?.label ?? "a sample", "” to let a store report an order, or post to ", h("code", {}, `${state.try?.gateway_url}/stores/…`), "."));
+    : firstSteps());
   update(parts.pager, [list.total, route.from], () => pager(list));
+}
+
+/* What a person can do first. Each step shows a promise. */
+function firstSteps() {
+  const samples = state.try?.samples ?? [], label = name => samples.find(sample => sample.case === name)?.label;
+  if (!samples.length) return empty("Nothing has happened yet. Post a delivery to ", h("code", {}, `${state.try?.gateway_url}/stores/…`), ".");
+  return h("div", { class: "card first" }, h("h2", {}, "Nothing has happened yet"), h("ol", {},
+    h("li", {}, "Press ", h("b", {}, samples[0].label), " in the list of samples. A store reports an order, and its message appears on the phone."),
+    h("li", {}, "Press ", h("b", {}, label("repeat-last")), ". It is recognised, and nothing more is sent."),
+    h("li", {}, "Press ", h("b", {}, label("bad-signature")), ". It is refused."),
+    h("li", {}, "Let the line go down at the top, and send more orders. They wait. Move the clock three hours ahead, and let the line come back: what is still useful goes out."),
+    h("li", {}, "Break a line of ", h("code", {}, "client.toml"), " and save it: the page names the line and the remedy.")));
 }
 
 function nowRow(row, isNew) {
@@ -34,7 +47,7 @@ function nowRow(row, isNew) {
     h("span", { class: "t" }, time(row.at)),
     h("span", { class: "title" }, row.title, row.count > 1 ? h("span", { class: "times" }, ` ×${row.count}`) : null),
     h("span", { class: "who" }, h("bdi", {}, row.who || (row.sender && !row.title.startsWith(row.sender) ? row.sender : ""))),
-    row.tone === "run" ? h("span", { class: "chip" }, row.followed_at ? "Waited" : "Came in") : chip(row.tone, row.read && row.tone === "arrived" ? "Read" : null),
+    row.tone === "run" ? h("span", { class: "chip" }, row.followed_at ? "Waited" : "Came in") : chip(row.tone),
     h("span", { class: "why", dir: "auto" }, row.followed_at ? ["until ", time(row.followed_at)] : row.text, row.waited_ms ? `after waiting ${span(row.waited_ms)}` : null),
     h("span", { class: "took" }, row.took_ms !== null && row.took_ms !== undefined ? h("span", { title: "From the post to the send" }, span(row.took_ms)) : null),
   ];
@@ -43,6 +56,33 @@ function nowRow(row, isNew) {
   const [, page, ...id] = row.href.split("/");
   return h("a", { class: kind, href: `/${page}/${encodeURIComponent(id.join("/"))}` }, body);
 }
+
+/** One delivery. */
+export const one = {
+  title: () => state.detail?.sender,
+  request: route => ({ name: "delivery", id: route.id }),
+  build() {
+    one.box = h("div", { class: "detail" });
+    return [one.box];
+  },
+  refresh(route) {
+    const page = state.detail;
+    if (!page) return;
+    update(one.box, page, () => page.missing
+      ? [back("/", "Now"), h("h1", {}, "No such delivery"), empty("No inbox has ", h("code", {}, route.id), ".")]
+      : deliveryPage(page));
+  },
+};
+
+const deliveryPage = page => [
+  h("div", { class: "crumbs" }, back("/", "Now"), h("span", { class: "actions" }, copyLink(), replayButton(page.id))),
+  h("div", { class: "head" }, h("h1", {}, [page.sender, page.topic].filter(Boolean).join(" · "))),
+  h("p", { class: "sub" }, "came in ", time(page.at)),
+  h("p", { class: "headline", dir: "auto" }, page.headline),
+  page.messages.length ? section("Messages", h("div", { class: "rows" }, page.messages.map(row => messageRow(row)))) : null,
+  page.appointment ? h("p", {}, h("a", { href: `/appointments/${encodeURIComponent(page.appointment)}` }, "To its appointment")) : null,
+  details(page.row, page.id, [["delivery", page.id], ["outcome", page.outcome]]),
+];
 
 /* What can be tried: at the side of "Now". */
 let sameOrder = false;

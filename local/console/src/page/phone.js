@@ -1,6 +1,6 @@
 // The customer's phone: follows the newest message, unless somebody chose a phone, scrolls or types.
 
-import { act, look, rowsOf, state } from "./api.js";
+import { act, rowsOf, state } from "./api.js";
 import { $, h, keyed, update, link, fill } from "./dom.js";
 import { day, minute } from "./format.js";
 import { request } from "./app.js";

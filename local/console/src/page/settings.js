@@ -3,7 +3,7 @@
 import { rowsOf, state } from "./api.js";
 import { h, keyed, update } from "./dom.js";
 import { clock, count, time } from "./format.js";
-import { empty, facts, section } from "./lists.js";
+import { empty, section } from "./lists.js";
 
 export const request = () => ({ name: "settings" });
 
