@@ -76,7 +76,9 @@ fn write_status(
     for line in &overview.lines {
         write_row(text, "line", &line.name, &describe_line(line, time), &describe_wait(&line.wait, time))?;
     }
-    for queue in &overview.queues {
+    let (busy, idle): (Vec<_>, Vec<_>) =
+        overview.queues.iter().partition(|queue| queue.problem.is_some() || queue.wait.count + queue.refused > 0);
+    for queue in busy {
         let (kind, name) = queue.name.split_once(':').unwrap_or(("queue", &queue.name));
         let kind = if kind == "crm" { "CRM" } else { kind };
         let state = match (&queue.problem, queue.paused_until) {
@@ -84,30 +86,32 @@ fn write_status(
             (Some(problem), None) => problem.clone(),
             (None, _) => "works".to_owned(),
         };
-        write_row(text, kind, name, &state, &describe_wait(&queue.wait, time))?;
+        let refused = if queue.refused > 0 { format!("; refused {} for good", queue.refused) } else { String::new() };
+        write_row(text, kind, name, &state, &(describe_wait(&queue.wait, time) + &refused))?;
     }
+    write_idle(text, "CRMs and targets", &idle, ["works; nothing waits", "work; nothing waits"])?;
     if overview.lookups.count > 0 {
         write_row(text, "lookups", "", "a sender's API cannot be asked", &describe_wait(&overview.lookups, time))?;
     }
-    for form in &overview.forms {
-        let state = form.held_since.map(|since| format!("holds its leads since {}", time.format_minute(since)));
-        write_row(text, "form", &form.name, &state.unwrap_or_else(|| "greets".to_owned()), "")?;
+    let (held, greeting): (Vec<_>, Vec<_>) = overview.forms.iter().partition(|form| form.held_since.is_some());
+    for form in held {
+        let since = form.held_since.map(|since| time.format_minute(since)).unwrap_or_default();
+        write_row(text, "form", &form.name, &format!("holds its leads since {since}"), "")?;
     }
+    write_idle(text, "forms", &greeting, ["greets", "greet"])?;
     for feed in &overview.feeds {
-        let read = feed.read_at.map_or_else(|| "never".to_owned(), |at| time.format_minute(at));
-        write_row(
-            text,
-            "feed",
-            &feed.name,
-            feed.problem.as_deref().unwrap_or("is read"),
-            &format!("last read: {read}"),
-        )?;
+        let state = feed.problem.as_deref().unwrap_or(if feed.read_at.is_some() { "is read" } else { "not read yet" });
+        let read = feed.read_at.map(|at| format!("last read: {}", time.format_minute(at))).unwrap_or_default();
+        write_row(text, "feed", &feed.name, state, &read)?;
     }
-    for part in &overview.parts {
+    let (late, answering): (Vec<_>, Vec<_>) = overview.parts.iter().partition(|part| part.is_late);
+    for part in late {
         let answered = part.answered_at.map_or_else(|| "never".to_owned(), |at| time.format_minute(at));
-        let state = if part.is_late { "DOES NOT ANSWER" } else { "answers" };
-        write_row(text, "part", part.name, state, &format!("last answer: {answered}"))?;
+        write_row(text, "part", part.name, "DOES NOT ANSWER", &format!("last answer: {answered}"))?;
     }
+    let (answered, starting): (Vec<_>, Vec<_>) = answering.into_iter().partition(|part| part.answered_at.is_some());
+    write_idle(text, "parts", &answered, ["answers", "answer"])?;
+    write_idle(text, "parts", &starting, ["was not asked yet", "were not asked yet"])?;
     match needs.list.len() + needs.more {
         0 => writeln!(text, "\nNothing needs you."),
         1 => writeln!(text, "\n1 thing needs you: tellonce needs"),
@@ -115,9 +119,18 @@ fn write_status(
     }
 }
 
+/// One row for everything of a kind of which there is nothing to say.
+fn write_idle<T>(text: &mut String, kind: &str, idle: &[T], [one, many]: [&str; 2]) -> fmt::Result {
+    match idle.len() {
+        0 => Ok(()),
+        1 => write_row(text, kind, "", &format!("1 {one}"), ""),
+        count => write_row(text, kind, "", &format!("{count} {many}"), ""),
+    }
+}
+
 fn write_row(text: &mut String, kind: &str, name: &str, state: &str, then: &str) -> fmt::Result {
-    let row = format!("{:<24} {state:<28}  {then}", format!("{kind} {name}"));
-    writeln!(text, "{}", row.trim_end())
+    let (name, comma) = (format!("{kind} {name}"), if then.is_empty() { "" } else { "; " });
+    writeln!(text, "{:<30} {state}{comma}{then}", name.trim_end())
 }
 
 fn describe_line(line: &LineOverview, time: &PeopleTime<'_>) -> String {
@@ -187,8 +200,157 @@ fn write_needs(text: &mut String, needs: &Needs, time: &PeopleTime<'_>) -> fmt::
     if needs.more > 0 {
         writeln!(text, "… and {} more", needs.more)?;
     }
-    writeln!(
-        text,
-        "\nMessages that a person wrote in {PROVIDER_NAME} are not known here: say `done` when it is settled."
-    )
+    let may_be_settled = needs.list.iter().any(|need| need.command.as_ref().is_some_and(|it| it.starts_with("done ")));
+    if may_be_settled {
+        writeln!(
+            text,
+            "\ntellonce does not see what a person wrote in {PROVIDER_NAME}: `done` says that it is settled."
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{Timestamp, tz::TimeZone};
+    use tellonce_ops::{
+        FeedOverview, FormOverview, MessageReport, Need, PartOverview, QueueOverview, ReportStep, Standing,
+    };
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        format!("2026-11-29T{text}Z").parse().unwrap()
+    }
+
+    fn waiting_message() -> MessageReport {
+        let step = ReportStep {
+            at: at("09:10:00"),
+            code: "line-down".to_owned(),
+            label: "waits".to_owned(),
+            explanation: "the line could not send (QR); check the line in EZWhatsApp".to_owned(),
+            begins_at: None,
+        };
+        MessageReport {
+            key: "order:1001:ready".to_owned(),
+            standing: Standing::Waiting,
+            state: "held",
+            delivery_status: None,
+            reason: None,
+            line: "main".to_owned(),
+            to: Some("+972…0199".to_owned()),
+            delivery: "shop#1".to_owned(),
+            useful_until: at("18:00:00"),
+            next_try: Some(at("10:12:00")),
+            steps: vec![step],
+            may_lack_steps: false,
+        }
+    }
+
+    fn idle_queue(name: &str) -> QueueOverview {
+        QueueOverview { name: name.to_owned(), problem: None, refused: 0, paused_until: None, wait: Wait::default() }
+    }
+
+    fn busy_overview() -> Overview {
+        let wait = |count, since: &str, next: &str| Wait {
+            count,
+            has_more: false,
+            oldest_since: Some(at(since)),
+            next_try: Some(at(next)),
+        };
+        let line = LineOverview {
+            name: "main".to_owned(),
+            is_configured: true,
+            stopped: None,
+            blocked: Some("the line could not send (QR)".to_owned()),
+            is_token_refused: false,
+            blocked_until: Some(at("10:12:00")),
+            wait: wait(12, "09:10:00", "10:12:00"),
+            out_by: Some(at("10:01:00")),
+            messages: vec![waiting_message()],
+        };
+        let sales = QueueOverview {
+            problem: Some("credential rejected (HTTP 401); store a valid one in tellonce/acme/crms".to_owned()),
+            paused_until: Some(at("10:06:00")),
+            refused: 2,
+            wait: wait(3, "09:50:00", "10:06:00"),
+            ..idle_queue("crm:sales")
+        };
+        let part =
+            |name, answered: Option<&str>, is_late| PartOverview { name, answered_at: answered.map(at), is_late };
+        Overview {
+            at: at("10:00:00"),
+            lines: vec![line],
+            queues: vec![sales, idle_queue("target:team")],
+            lookups: Wait::default(),
+            forms: vec![
+                FormOverview { name: "contact".to_owned(), held_since: Some(at("08:00:00")) },
+                FormOverview { name: "site".to_owned(), held_since: None },
+            ],
+            feeds: vec![FeedOverview { name: "diary".to_owned(), read_at: None, problem: None, is_suspect: false }],
+            parts: vec![
+                part("store-inbox", Some("09:58:00"), false),
+                part("lead-inbox", None, false),
+                part("conversation-sync-minute", Some("09:20:00"), true),
+            ],
+        }
+    }
+
+    fn quiet_overview() -> Overview {
+        let mut overview = busy_overview();
+        let line = overview.lines.remove(0);
+        overview.lines.push(LineOverview { blocked: None, wait: Wait::default(), messages: vec![], ..line });
+        overview.queues = vec![idle_queue("crm:sales")];
+        overview.parts.clear();
+        overview
+    }
+
+    fn some_needs() -> Needs {
+        let unknown = Need {
+            since: at("07:00:00"),
+            name: "order:1:ready".to_owned(),
+            to: Some("+972…0199".to_owned()),
+            reason: "no retry had a response".to_owned(),
+            action: "Look into the conversation in EZWhatsApp. If the message is not there, write it.".to_owned(),
+            command: Some("done order:1:ready".to_owned()),
+        };
+        let part = Need {
+            since: at("09:20:00"),
+            name: "part conversation-sync-minute".to_owned(),
+            to: None,
+            reason: "it does not answer heartbeats".to_owned(),
+            action: "See \"A part does not run\" in docs/operations.md.".to_owned(),
+            command: None,
+        };
+        Needs { list: vec![unknown, part], more: 4 }
+    }
+
+    #[test]
+    fn a_stack_is_shown_with_what_is_wrong_first_and_what_works_in_one_row_of_a_kind() {
+        let time = PeopleTime { zone: TimeZone::get("Asia/Jerusalem").unwrap(), name: "Asia/Jerusalem" };
+        let mut text = String::new();
+        let status = StackStatus { overview: busy_overview(), needs: some_needs() };
+        for write in ["status", "waiting", "needs"] {
+            writeln!(text, "$ tellonce {write}").unwrap();
+            match write {
+                "status" => write_status(&mut text, &status, &time),
+                "waiting" => write_waiting(&mut text, &status.overview, &time),
+                _ => write_needs(&mut text, &status.needs, &time),
+            }
+            .unwrap();
+            text.push('\n');
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_stack_without_trouble_says_so() {
+        let time = PeopleTime { zone: TimeZone::get("Asia/Jerusalem").unwrap(), name: "Asia/Jerusalem" };
+        let (overview, needs) = (quiet_overview(), Needs { list: vec![], more: 0 });
+        let mut text = String::new();
+        write_waiting(&mut text, &overview, &time).unwrap();
+        write_needs(&mut text, &needs, &time).unwrap();
+        write_status(&mut text, &StackStatus { overview, needs }, &time).unwrap();
+        insta::assert_snapshot!(text);
+    }
 }

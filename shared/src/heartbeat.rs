@@ -286,7 +286,7 @@ impl HeartbeatMonitor {
 
 /// What the ledger knows of heartbeats.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct HeartbeatLog {
+pub struct HeartbeatLog {
     /// When heartbeats were last sent.
     sent_at: Option<Timestamp>,
     /// Since when each path is expected to have a heartbeat.
@@ -296,7 +296,8 @@ struct HeartbeatLog {
 }
 
 impl HeartbeatLog {
-    fn from_rows(rows: &[Item]) -> Self {
+    /// Reads the rows of the subject `heartbeat`.
+    pub fn from_rows(rows: &[Item]) -> Self {
         let find_row = |stage: &str| rows.iter().map(ItemReader).find(|row| row.text("stage") == Some(stage));
         let sent = find_row(SENT_STAGE);
         let collect_times = |time: &dyn Fn(HeartbeatPath) -> Option<Timestamp>| {
@@ -312,13 +313,17 @@ impl HeartbeatLog {
     /// The path whose last heartbeat is the oldest, and its age. A path that is not expected yet
     /// has none.
     fn find_oldest(&self, used: &[HeartbeatPath], now: Timestamp) -> Option<(HeartbeatPath, SignedDuration)> {
-        let ages = used.iter().filter_map(|path| {
-            let since = *self.expected_since.get(path)?;
-            // A receipt from before the path was in use says nothing about it now.
-            let last = self.received.get(path).map_or(since, |received| since.max(*received));
-            Some((*path, now.duration_since(last).max(SignedDuration::ZERO)))
-        });
+        let ages = used.iter().filter_map(|path| Some((*path, self.age_of(*path, now)?)));
         ages.max_by_key(|(_, age)| *age)
+    }
+
+    /// How long ago the last heartbeat of a path was sent that arrived. A path that is not expected
+    /// yet has none.
+    pub fn age_of(&self, path: HeartbeatPath, now: Timestamp) -> Option<SignedDuration> {
+        let since = *self.expected_since.get(&path)?;
+        // A receipt from before the path was in use says nothing about it now.
+        let last = self.received.get(&path).map_or(since, |received| since.max(*received));
+        Some(now.duration_since(last).max(SignedDuration::ZERO))
     }
 
     /// The row of heartbeats that were sent now. It forgets the paths that are no longer used.

@@ -101,7 +101,7 @@ pub struct DeliveryOutcome {
     /// The explanation for people. Holds no personal data.
     pub text: String,
     /// The subject that the delivery is about, such as `order:1001`, if it is known. An index finds
-    /// the deliveries of a subject by it.
+    /// the deliveries of a subject by it. Of several subjects, it is the last one.
     pub about: Option<String>,
     /// Whether a person should look at it. An index lists these deliveries.
     pub needs_person: bool,

@@ -620,7 +620,7 @@ async fn a_refused_credential_is_logged_and_its_tasks_wait_for_a_valid_one() {
     assert_each_message_once(&world, &["pipe", "zoho", "sheet", "own"]);
     assert!(entry_counts(&world, "hub").is_empty());
     let logs: String = world.stack.log_lines("conversation-sync").into_iter().map(|line| line.text).collect();
-    assert!(logs.contains("store a valid one in tellonce/story/crms/hub"), "{logs}");
+    assert!(logs.contains("store a valid one in tellonce/story/crms (member `hub`)"), "{logs}");
     world.advance_time(SignedDuration::from_mins(10));
     world.tick_conversations().await;
     assert_each_message_once(&world, &ALL_CRM_NAMES);

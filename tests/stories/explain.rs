@@ -15,7 +15,8 @@ use crate::{
 const PHONE: &str = "+972545550199";
 
 async fn explain(world: &World, name: &str) -> Result<SubjectReport, OpsError> {
-    let stack = ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), "dana").unwrap();
+    let stack =
+        ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), "local-ReaderRole").unwrap();
     stack.find_tables().await.unwrap().explain(name).await
 }
 

@@ -224,6 +224,23 @@ async fn the_terminal_says_what_came_in_what_was_sent_and_what_was_recognised() 
 }
 
 #[tokio::test]
+async fn a_recorded_delivery_is_previewed_as_it_came() {
+    let project = empty_project();
+    make_client(project.path(), "acme", "--country IL --store woocommerce").await;
+    let mut command = Command::new(program("local"));
+    command.args(["--no-build", "--client", "clients/acme", "--port", "0", "--provider-port", "0"]);
+    command.args(["--record", "recorded"]).current_dir(project.path());
+    let mut run = LocalRun::spawn(command).await;
+    run.press("o", "accepted (200)").await;
+    let sent = run.texts(1).await.remove(0);
+    run.quit().await;
+    let preview = "preview --client clients/acme --route /stores/shop --folder recorded/shop";
+    let previewed = tellonce(project.path(), preview).await;
+    let shown = String::from_utf8(previewed.stdout).unwrap();
+    assert!(previewed.status.success() && shown.contains(&sent), "{sent}\n{shown}");
+}
+
+#[tokio::test]
 async fn two_clients_run_side_by_side_without_options_and_explain_finds_the_one_that_is_left() {
     let project = empty_project();
     let explain = async || {
@@ -244,7 +261,10 @@ async fn two_clients_run_side_by_side_without_options_and_explain_finds_the_one_
     second.press("o", "accepted (200)").await;
     assert_eq!(second.texts(1).await.len(), 1);
     let asked = explain().await;
-    assert!(asked.contains("the ledger has no `order:1`"), "the ledger of `second`: {asked}");
+    assert!(
+        asked.contains("neither a message nor a delivery of `order:1` is stored"),
+        "the ledger of `second`: {asked}"
+    );
     second.quit().await;
 }
 

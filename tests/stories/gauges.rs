@@ -61,7 +61,7 @@ async fn while_the_token_of_a_line_is_missing_the_gauge_grows_whatever_expires_a
         world.advance_time(minutes(59));
         let (seconds, reasons) = due_gauge(&world).await.unwrap();
         assert_about(60 * hour + 1, seconds);
-        assert!(reasons.contains("main: ") && reasons.contains("tellonce/story/lines/main"), "{reasons}");
+        assert!(reasons.contains("main: ") && reasons.contains("tellonce/story/lines (member `main`)"), "{reasons}");
         world.deliver(world.erp_post(&format!("late-{hour}"), "late", &format!("2{hour}"), NOA_PHONE)).await;
     }
     assert_eq!(world.message_rows()["order:1:ready"]["waiting_since"].as_i64(), Some(since), "kept over the holds");
@@ -220,7 +220,7 @@ async fn a_crm_that_answers_503_to_one_message_an_hour_is_in_the_gauge_until_it_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_fails_limits_the_rate_or_refuses_its_credential_is_in_the_gauge_until_it_works() {
-    for (fault, cause) in [(500, "500"), (429, "429"), (403, "tellonce/story/targets/slack")] {
+    for (fault, cause) in [(500, "500"), (429, "429"), (403, "tellonce/story/targets (member `slack`)")] {
         let world = start_world(&[SLACK_TOML]).await;
         world.stack.fakes().fail_next(FakeService::Target("slack"), FakeFault::Status(fault), 1000);
         write_message(&world, "urgent, please call").await;

@@ -406,7 +406,9 @@ async fn a_sender_is_asked_to_retry_while_its_form_has_no_secret() {
     assert_eq!((status, text.as_str()), (503, retry_body));
     assert_eq!(world.post(typeform_response()).await, 200, "other forms are not affected");
     let logged = world.stack.log_lines("webhook-receiver");
-    let names_the_form = |line: &str| line.contains("\"level\":\"ERROR\"") && line.contains("webhooks/jotform");
+    let names_the_form = |line: &str| {
+        line.contains("\"level\":\"ERROR\"") && line.contains("tellonce/story/webhooks (member `jotform`)")
+    };
     assert!(logged.iter().any(|line| names_the_form(&line.text)), "the log names the form");
     world.stack.secrets().rotate("tellonce/story/webhooks/jotform", JOTFORM_SECRET_PATH);
     world.advance_time(SignedDuration::from_secs(31));

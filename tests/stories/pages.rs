@@ -316,7 +316,7 @@ async fn a_lookup_credential_that_is_missing_or_refused_pages_once_and_is_named(
         assert_eq!(world.texts_on_phone(PHONE), [""; 0]);
         let reasons = world.read_gauge("reminder-scheduler", "oldest_due_seconds").unwrap()["reasons"].to_string();
         assert!(reasons.contains("lookups of meta: "), "{reasons}");
-        assert!(reasons.contains("tellonce/story/forms/meta"), "{reasons}");
+        assert!(reasons.contains("tellonce/story/apis (member `forms/meta`)"), "{reasons}");
         world.stack.fakes().heal();
         world.stack.secrets().rotate("tellonce/story/forms/meta", META_TOKEN);
         watch.wait_for_end().await;

@@ -283,10 +283,10 @@ fn skip_character(characters: &mut Characters) {
 /// What people read of a file of the page: its HTML, or the strings of its script.
 fn page_passages(file: &str, text: &str) -> Vec<Passage> {
     let mut passages = Vec::new();
-    if file.ends_with(".html") {
-        passages.push(page_text(text, 1));
-    } else if file.ends_with(".js") {
-        read_script(&mut numbered_characters(text), &mut passages);
+    match Path::new(file).extension().and_then(|extension| extension.to_str()) {
+        Some("html") => passages.push(page_text(text, 1)),
+        Some("js") => read_script(&mut numbered_characters(text), &mut passages),
+        _ => {}
     }
     passages
 }

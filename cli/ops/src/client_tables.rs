@@ -26,22 +26,22 @@ const STATE_STAGE: &str = "state";
 
 /// The names of a client's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TableNames {
+pub struct TableNames {
     /// Messages, appointments, lines.
-    pub(crate) ledger: String,
+    pub ledger: String,
     /// Deliveries of stores.
-    pub(crate) store_inbox: String,
+    pub store_inbox: String,
     /// Deliveries of calendars.
-    pub(crate) booking_inbox: String,
+    pub booking_inbox: String,
     /// Submissions of forms.
-    pub(crate) lead_inbox: String,
+    pub lead_inbox: String,
     /// Events of lines.
-    pub(crate) line_inbox: String,
+    pub line_inbox: String,
 }
 
 impl TableNames {
     /// The names in the variables of a function's environment; `None` if one is missing.
-    pub(crate) fn from_variables(read: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    pub fn from_variables(read: impl Fn(&str) -> Option<String>) -> Option<Self> {
         Some(Self {
             ledger: read("LEDGER_TABLE")?,
             store_inbox: read("STORE_INBOX_TABLE")?,
@@ -71,7 +71,8 @@ pub enum OpsError {
     #[error(
         "neither a message nor a delivery of `{0}` is stored; a subject looks like `order:1001`, `order:outlet..1001` in \
          another id scope, `appointment:88` or `lead:abc`, and a key like `order:1001:ready`; if the name is right, its \
-         sender did not post it, or the post was refused: the log of webhook-receiver says which"
+         sender did not post it, the post was refused (the log of webhook-receiver says so), or its delivery could not \
+         be read (`tellonce needs` lists it)"
     )]
     NotFound(String),
 }

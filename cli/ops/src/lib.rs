@@ -22,14 +22,14 @@ mod sentences;
 
 pub use calls::CallError;
 pub use client_stack::{ClientStack, StackError};
-pub use client_tables::{ClientTables, OpsError};
+pub use client_tables::{ClientTables, OpsError, TableNames};
 pub use local_stack::{LocalEndpoints, LocalStackError, LocalStackFile};
 pub use needs::{Need, Needs};
 pub use operations::{Operation, OperationsError};
 pub use operator::{
     CommandOutcome, CommandRunner, ContactReport, CustomerAddress, DeadLetter, DeadLettersPlan, DeadLettersResult,
-    DeliveryPlan, FeedPlan, FormPlan, LineAction, LinePlan, OperatorCommand, OperatorError, OptOutPlan, Plan, Progress,
-    ReplayPlan, ReplaySelection, ReplaySpan, RetryPlan, list_operations,
+    DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan, OperatorCommand, OperatorError, OptOutPlan, Plan,
+    Progress, ReplayPlan, ReplaySelection, ReplaySpan, RetryPlan, list_operations,
 };
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
 pub use report::{

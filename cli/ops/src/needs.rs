@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{
     attributes::{number_value, send_if_current, text_value, time_value},
-    client_config::ClientConfig,
     ledger::{IdempotencyKey, LedgerRow, MessageState, NEEDS_PERSON_QUEUE, read_rows},
     provider::PROVIDER_NAME,
+    telemetry::LogLabel,
 };
 
 use crate::{
@@ -17,6 +17,10 @@ use crate::{
 
 /// The most messages that are listed.
 const MAX_MESSAGES: usize = 100;
+
+/// The index of an inbox that lists the deliveries that need a person, and its key.
+const NEEDS_INDEX: &str = "needs-person";
+const NEEDS_KEY: (&str, &str) = ("needs_person", "yes");
 
 /// Everything that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,10 +55,10 @@ impl ClientTables {
         let keys: Vec<_> = entries.list.iter().take(MAX_MESSAGES).map(|entry| entry.key.clone()).collect();
         let rows = read_rows(&self.db, &self.names.ledger, &keys).await?;
         let mut list: Vec<Need> = rows.messages.iter().map(need_of_message).collect();
-        let mut more = entries.list.len() - keys.len();
-        let names = &self.names;
-        for inbox in [&names.store_inbox, &names.booking_inbox, &names.lead_inbox, &names.line_inbox] {
-            let deliveries = self.read_deliveries(inbox, "needs-person", ("needs_person", "yes")).await?;
+        // A row that could not be read is one of them.
+        let mut more = entries.list.len() - list.len();
+        for inbox in self.inboxes() {
+            let deliveries = self.read_deliveries(inbox, NEEDS_INDEX, NEEDS_KEY).await?;
             list.extend(deliveries.list.iter().take(MAX_MESSAGES).map(need_of_delivery));
             more += deliveries.list.len().saturating_sub(MAX_MESSAGES);
         }
@@ -63,41 +67,57 @@ impl ClientTables {
         Ok(Needs { list, more })
     }
 
+    /// What a message or a delivery needs, by its key or id; `None` if it is not in the list.
+    pub async fn find_need(&self, name: &str) -> Result<Option<Need>, OpsError> {
+        if name.contains('#') {
+            for inbox in self.inboxes() {
+                let deliveries = self.read_deliveries(inbox, NEEDS_INDEX, NEEDS_KEY).await?;
+                if let Some(delivery) = deliveries.list.iter().find(|delivery| delivery.id == name) {
+                    return Ok(Some(need_of_delivery(delivery)));
+                }
+            }
+            return Ok(None);
+        }
+        let entries = self.read_queue(NEEDS_PERSON_QUEUE).await?;
+        let entry = entries.list.into_iter().find(|entry| entry.key.to_string() == name);
+        let rows = read_rows(&self.db, &self.names.ledger, &Vec::from_iter(entry.map(|entry| entry.key))).await?;
+        Ok(rows.messages.first().map(need_of_message))
+    }
+
     /// Records that a person settled what a message or a delivery needed. It leaves the list.
     /// Returns whether it was in it.
-    pub async fn settle_need(&self, name: &str, config: &ClientConfig, now: Timestamp) -> Result<bool, OpsError> {
-        let update = if let Some((sender, _)) = name.split_once('#') {
-            let Some(inbox) = self.inbox_of_sender(sender, config) else { return Ok(false) };
-            let update = self.db.update_item().table_name(inbox).key("id", text_value(name));
-            update.update_expression("REMOVE needs_person").condition_expression("attribute_exists(needs_person)")
-        } else {
-            let Some(key) = IdempotencyKey::parse(name) else { return Ok(false) };
-            self.db
-                .update_item()
-                .table_name(&self.names.ledger)
-                .key("subject", text_value(key.subject()))
-                .key("stage", text_value(key.stage()))
-                // The version changes, so that no function that has read the row overwrites this.
-                .update_expression("SET handled_at = :now, version = version + :one REMOVE due_queue, due_at")
-                .condition_expression("due_queue = :queue")
-                .expression_attribute_values(":now", time_value(now))
-                .expression_attribute_values(":one", number_value(1))
-                .expression_attribute_values(":queue", text_value(NEEDS_PERSON_QUEUE))
-        };
+    pub async fn settle_need(&self, name: &str, now: Timestamp) -> Result<bool, OpsError> {
+        if name.contains('#') {
+            // The sender may be gone from client.toml, and a line may have the name of a store.
+            for inbox in self.inboxes() {
+                let update = self.db.update_item().table_name(inbox).key("id", text_value(name));
+                let update = update.update_expression("REMOVE needs_person");
+                let update = update.condition_expression("attribute_exists(needs_person)");
+                if send_if_current(update).await.map_err(OpsError::Settle)? {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
+        let Some(key) = IdempotencyKey::parse(name) else { return Ok(false) };
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.names.ledger)
+            .key("subject", text_value(key.subject()))
+            .key("stage", text_value(key.stage()))
+            // The version changes, so that no function that has read the row overwrites this.
+            .update_expression("SET handled_at = :now, version = version + :one REMOVE due_queue, due_at")
+            .condition_expression("due_queue = :queue")
+            .expression_attribute_values(":now", time_value(now))
+            .expression_attribute_values(":one", number_value(1))
+            .expression_attribute_values(":queue", text_value(NEEDS_PERSON_QUEUE));
         send_if_current(update).await.map_err(OpsError::Settle)
     }
 
-    /// The inbox with the deliveries of a sender.
-    fn inbox_of_sender(&self, sender: &str, config: &ClientConfig) -> Option<&str> {
+    fn inboxes(&self) -> [&String; 4] {
         let names = &self.names;
-        [
-            (config.stores.contains_key(sender), &names.store_inbox),
-            (config.calendars.contains_key(sender), &names.booking_inbox),
-            (config.forms.contains_key(sender), &names.lead_inbox),
-            (config.lines.contains_key(sender), &names.line_inbox),
-        ]
-        .into_iter()
-        .find_map(|(is_sender, inbox)| is_sender.then_some(inbox.as_str()))
+        [&names.store_inbox, &names.booking_inbox, &names.lead_inbox, &names.line_inbox]
     }
 }
 
@@ -129,7 +149,7 @@ fn need_of_delivery(delivery: &DeliveryEntry) -> Need {
         "body-too-old" | "topic-contradicts-body" => ("Look at the sender: it may be a copy by a stranger.", false),
         _ => ("Fix the cause, then replay the delivery.", true),
     };
-    let topic = delivery.topic.as_ref().map(|topic| format!("{topic}: ")).unwrap_or_default();
+    let topic = delivery.topic.as_deref().map(|topic| format!("{}: ", LogLabel::new(topic))).unwrap_or_default();
     Need {
         since: delivery.outcome_at,
         name: delivery.id.clone(),
@@ -140,18 +160,14 @@ fn need_of_delivery(delivery: &DeliveryEntry) -> Need {
     }
 }
 
+fn new_need(since: Timestamp, name: String, reason: String, action: &str, command: Option<String>) -> Need {
+    Need { since, name, to: None, reason, action: action.to_owned(), command }
+}
+
 /// What only a person can end, and no message shows.
 fn needs_of_overview(overview: &Overview) -> Vec<Need> {
-    let need = |since: Timestamp, name: String, reason: String, action: &str, command: Option<String>| Need {
-        since,
-        name,
-        to: None,
-        reason,
-        action: action.to_owned(),
-        command,
-    };
     let forms = overview.forms.iter().filter_map(|form| {
-        Some(need(
+        Some(new_need(
             form.held_since?,
             format!("form {}", form.name),
             "more leads came than `burst` or `sustained` allows, and all are held".to_owned(),
@@ -160,7 +176,7 @@ fn needs_of_overview(overview: &Overview) -> Vec<Need> {
         ))
     });
     let feeds = overview.feeds.iter().filter(|feed| feed.is_suspect).map(|feed| {
-        need(
+        new_need(
             feed.read_at.unwrap_or(overview.at),
             format!("feed {}", feed.name),
             feed.problem.clone().unwrap_or_else(|| "the feed is suspect".to_owned()),
@@ -169,7 +185,7 @@ fn needs_of_overview(overview: &Overview) -> Vec<Need> {
         )
     });
     let parts = overview.parts.iter().filter(|part| part.is_late).map(|part| {
-        need(
+        new_need(
             part.answered_at.unwrap_or(overview.at),
             format!("part {}", part.name),
             "it does not answer heartbeats".to_owned(),
@@ -177,5 +193,42 @@ fn needs_of_overview(overview: &Overview) -> Vec<Need> {
             None,
         )
     });
-    forms.chain(feeds).chain(parts).collect()
+    forms.chain(feeds).chain(parts).chain(needs_of_queues(overview)).collect()
+}
+
+/// What stops lines, CRMs and targets until a person acts.
+fn needs_of_queues(overview: &Overview) -> impl Iterator<Item = Need> + '_ {
+    let stopped = overview.lines.iter().filter_map(|line| {
+        let why = line.stopped.as_ref()?;
+        Some(new_need(
+            line.wait.oldest_since.unwrap_or(overview.at),
+            format!("line {}", line.name),
+            format!("an operator stopped it: {why}"),
+            "Start it again when the reason is gone.",
+            Some(format!("release {}", line.name)),
+        ))
+    });
+    let refused_tokens = overview.lines.iter().filter(|line| line.is_token_refused).map(|line| {
+        new_need(
+            line.wait.oldest_since.unwrap_or(overview.at),
+            format!("line {}", line.name),
+            format!("{PROVIDER_NAME} refused its token"),
+            "Store a valid token.",
+            None,
+        )
+    });
+    let refused_tasks = overview.queues.iter().filter(|queue| queue.refused > 0).map(|queue| {
+        new_need(
+            overview.at,
+            queue.name.clone(),
+            format!("it refused {} for good", count_tasks(queue.refused)),
+            "See \"Fix a CRM or a target\" in docs/operations.md. Fix the cause, then retry.",
+            Some(format!("retry {}", queue.name)),
+        )
+    });
+    stopped.chain(refused_tokens).chain(refused_tasks)
+}
+
+fn count_tasks(count: usize) -> String {
+    if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
 }

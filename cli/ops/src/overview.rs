@@ -1,6 +1,6 @@
 //! The state of a client's stack: what waits, and whether its parts work.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
@@ -8,9 +8,9 @@ use serde::Serialize;
 use tellonce_core::{
     attributes::{Item, ItemReader},
     client_config::{CalendarKind, ClientConfig},
-    heartbeat::HeartbeatPath,
-    ledger::read_rows,
-    line::LineStatus,
+    heartbeat::{HeartbeatLog, HeartbeatPath},
+    ledger::{read_rows, refused_queue_name},
+    line::{LineBlocked, LineStatus},
 };
 
 use crate::{
@@ -22,8 +22,9 @@ use crate::{
 pub const MAX_LISTED: usize = 50;
 /// The queue of lookups that wait.
 const LOOKUP_QUEUE: &str = "queue:lookups";
-/// A part that has not answered for longer does not run: the alarm `heartbeat-late` is raised then.
-const LATE_HEARTBEAT: SignedDuration = SignedDuration::from_mins(17);
+/// A part that has not answered for longer does not run. The alarm `heartbeat-late` has the same
+/// limit, and is raised some minutes later.
+const LATE_HEARTBEAT: SignedDuration = SignedDuration::from_mins(10);
 
 /// The state of a client's stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,6 +84,8 @@ pub struct LineOverview {
     pub stopped: Option<String>,
     /// Why no message may be sent over it now.
     pub blocked: Option<String>,
+    /// Whether the provider refused its token.
+    pub is_token_refused: bool,
     /// Until when, at the latest check.
     pub blocked_until: Option<Timestamp>,
     /// The messages that wait.
@@ -102,6 +105,8 @@ pub struct QueueOverview {
     pub problem: Option<String>,
     /// Until when.
     pub paused_until: Option<Timestamp>,
+    /// The tasks that it refused for good.
+    pub refused: usize,
     /// The tasks that wait.
     pub wait: Wait,
 }
@@ -140,8 +145,8 @@ pub struct PartOverview {
 }
 
 impl ClientTables {
-    /// What waits, and whether the parts of the stack work. Two requests, and one for each line,
-    /// CRM and target, and one more for each line with messages that wait.
+    /// What waits, and whether the parts of the stack work. Four requests, one for each line, one
+    /// more for each line with messages that wait, and two for each CRM and target.
     pub async fn read_overview(&self, config: &ClientConfig, now: Timestamp) -> Result<Overview, OpsError> {
         let known = self.read_subject_items("queues").await?;
         let lines = queue_names(&known, "lines", config.lines.keys().cloned());
@@ -165,8 +170,9 @@ impl ClientTables {
         let mut queues = Vec::new();
         for name in destinations {
             let wait = Wait::of_entries(&self.read_queue(&name).await?, now);
-            let queue = read_queue_state(name, state_of, wait, now);
-            let is_over = !is_configured_destination(config, &queue.name) && queue.wait.count == 0;
+            let refused = self.count_due(&refused_queue_name(&name), None).await.map_err(OpsError::Query)?;
+            let queue = QueueOverview { refused, ..read_queue_state(name, state_of, wait, now) };
+            let is_over = !is_configured_destination(config, &queue.name) && queue.wait.count + refused == 0;
             queues.extend((!is_over).then_some(queue));
         }
         let forms = config.forms.keys().map(|name| FormOverview {
@@ -199,15 +205,19 @@ impl ClientTables {
         messages.sort_by_key(|message| (message.next_try, message.key.clone()));
         let empty = Item::new();
         let status = LineStatus::from_item(state.unwrap_or(&empty), now);
+        let is_overdue = |entry: &QueueEntry| entry.waiting_since.is_some() || entry.due_at <= now;
+        let is_all_due = wait.count > 0 && !wait.has_more && entries.list.iter().all(is_overdue);
         let rate = config.lines.get(name).map(|line| i64::from(line.messages_per_minute));
         let seconds = rate.map(|rate| i64::try_from(wait.count).unwrap_or(i64::MAX).saturating_mul(60) / rate.max(1));
         Ok(LineOverview {
             name: name.to_owned(),
             is_configured: config.lines.contains_key(name),
             stopped: state.and_then(|item| ItemReader(item).owned("stopped")),
-            blocked: status.blocked.as_ref().map(|blocked| blocked.reason()),
-            blocked_until: status.blocked.as_ref().map(|blocked| blocked.until()),
-            out_by: seconds.filter(|_| wait.count > 0).map(|seconds| now + SignedDuration::from_secs(seconds)),
+            blocked: status.blocked.as_ref().map(LineBlocked::reason),
+            is_token_refused: matches!(status.blocked, Some(LineBlocked::BreakerOpen { .. })),
+            blocked_until: status.blocked.as_ref().map(LineBlocked::until),
+            // What waits for its time goes later, whatever the line can do.
+            out_by: seconds.filter(|_| is_all_due).map(|seconds| now + SignedDuration::from_secs(seconds)),
             wait,
             messages,
         })
@@ -245,7 +255,7 @@ fn read_queue_state<'a>(
 ) -> QueueOverview {
     let state = state_of(name.clone()).map(ItemReader);
     let paused_until = state.and_then(|state| state.time("paused_until")).filter(|until| *until > now);
-    QueueOverview { name, problem: state.and_then(|state| state.owned("reason")), paused_until, wait }
+    QueueOverview { name, refused: 0, problem: state.and_then(|state| state.owned("reason")), paused_until, wait }
 }
 
 fn read_feed_state(name: &str, state: Option<&Item>) -> FeedOverview {
@@ -260,15 +270,16 @@ fn read_feed_state(name: &str, state: Option<&Item>) -> FeedOverview {
 }
 
 fn read_parts(config: &ClientConfig, rows: &[Item], now: Timestamp) -> Vec<PartOverview> {
-    let answers: BTreeMap<&str, Option<Timestamp>> = rows
-        .iter()
-        .filter_map(|row| Some((ItemReader(row).text("stage")?, ItemReader(row).time("received_at"))))
-        .collect();
+    let log = HeartbeatLog::from_rows(rows);
     let used = HeartbeatPath::ALL.into_iter().filter(|path| path.is_used(config));
     let part = |path: HeartbeatPath| {
-        let answered_at = answers.get(path.name()).copied().flatten();
-        let is_late = answered_at.is_none_or(|at| now.duration_since(at) > LATE_HEARTBEAT);
-        PartOverview { name: path.name(), answered_at, is_late }
+        let row = rows.iter().map(ItemReader).find(|row| row.text("stage") == Some(path.name()));
+        PartOverview {
+            name: path.name(),
+            answered_at: row.and_then(|row| row.time("received_at")),
+            // The first heartbeat of a new stack is sent within minutes.
+            is_late: log.age_of(path, now).is_some_and(|age| age > LATE_HEARTBEAT),
+        }
     };
     used.map(part).collect()
 }

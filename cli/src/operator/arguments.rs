@@ -28,6 +28,8 @@ pub(crate) enum OperatorCliCommand {
     OptIn(ContactArguments),
     /// Shows the key of a customer's rows and the opt-out. Changes nothing.
     Contact(FindContactArguments),
+    /// Takes a message or a delivery from the list of what needs a person: it is settled.
+    Done(DoneArguments),
     /// Processes deliveries again: one by its id, or those of a time, an outcome or a sender. No
     /// message is sent twice.
     Replay(ReplayArguments),
@@ -118,6 +120,16 @@ pub(crate) struct FeedArguments {
 pub(crate) struct RetryArguments {
     /// The queue: crm: or target: and the name in client.toml, such as crm:sales.
     pub(super) queue: String,
+    #[command(flatten)]
+    pub(super) reason: ReasonArguments,
+    #[command(flatten)]
+    pub(super) action: ActionArguments,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DoneArguments {
+    /// The key of the message or the id of the delivery, as `tellonce needs` lists it.
+    pub(super) name: String,
     #[command(flatten)]
     pub(super) reason: ReasonArguments,
     #[command(flatten)]

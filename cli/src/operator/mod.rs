@@ -75,6 +75,10 @@ async fn run(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {
         OperatorCliCommand::OptOut(arguments) => change_opt_out(arguments, true).await,
         OperatorCliCommand::OptIn(arguments) => change_opt_out(arguments, false).await,
         OperatorCliCommand::Contact(arguments) => show_contact(arguments).await,
+        OperatorCliCommand::Done(arguments) => {
+            let command = OperatorCommand::Done { name: arguments.name.clone() };
+            RequestedAction::new(&arguments.action, &arguments.reason).run_command(command).await
+        }
         OperatorCliCommand::Replay(arguments) => replay(arguments).await,
         OperatorCliCommand::Dead(arguments) => handle_dead_letters(arguments).await,
         OperatorCliCommand::Operations(arguments) => show_operations(arguments).await,

@@ -3,8 +3,8 @@
 use std::fmt::{self, Write as _};
 
 use tellonce_ops::{
-    ContactReport, DeadLetter, DeadLettersPlan, DeliveryPlan, FeedPlan, FormPlan, LineAction, LinePlan, Operation,
-    OptOutPlan, Plan, ReplayPlan, RetryPlan,
+    ContactReport, DeadLetter, DeadLettersPlan, DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan,
+    Operation, OptOutPlan, Plan, ReplayPlan, RetryPlan,
 };
 
 use crate::people_time::PeopleTime;
@@ -31,6 +31,7 @@ pub(super) fn render_plan(
         Plan::Feed(plan) => write_feed(&mut text, plan, time),
         Plan::Retry(plan) => write_retry(&mut text, plan),
         Plan::OptOut(plan) => write_opt_out(&mut text, plan, time),
+        Plan::Done(plan) => write_done(&mut text, plan, time),
         Plan::Delivery(plan) => write_delivery(&mut text, plan, time),
         Plan::Replay(plan) => write_replay(&mut text, plan),
         Plan::DeadLetters(plan) => write_dead_letters(&mut text, plan, time),
@@ -80,6 +81,11 @@ fn write_form(text: &mut String, plan: &FormPlan) -> fmt::Result {
         writeln!(text, "  None of their leads is greeted.")?;
     }
     writeln!(text, "  Afterwards the form greets again.")
+}
+
+fn write_done(text: &mut String, DonePlan { need }: &DonePlan, time: &PeopleTime<'_>) -> fmt::Result {
+    writeln!(text, "  {} since {}: {}.", need.name, time.format_minute(need.since), need.reason)?;
+    writeln!(text, "  It leaves the list of what needs you. Nothing is sent.")
 }
 
 fn write_feed(text: &mut String, plan: &FeedPlan, time: &PeopleTime<'_>) -> fmt::Result {

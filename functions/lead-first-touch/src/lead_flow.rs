@@ -311,9 +311,11 @@ impl LeadFirstTouch {
         credential: &Secret,
     ) -> Result<LookupResponse, LeadError> {
         let now = self.dispatcher.clock.now();
+        // Where an operator stores a valid one.
+        let location = self.dispatcher.config.secrets.locate(secret_name).to_string();
         let request_with = async |credential: &Secret| {
             let LeadDelivery { form_name, form, .. } = lead_delivery;
-            Ok(self.lookup_client.send_request(form_name, form, reference, credential, secret_name).await?)
+            Ok(self.lookup_client.send_request(form_name, form, reference, credential, &location).await?)
         };
         let is_refused =
             |error: &LeadError| matches!(error, LeadError::Lookup(SenderApiError::CredentialRefused { .. }));

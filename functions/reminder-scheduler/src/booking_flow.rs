@@ -106,7 +106,8 @@ impl ReminderScheduler {
             ParsedBooking::Bookings(bookings) => {
                 let subject_of =
                     |booking: &Booking| IdempotencyKey::appointment_subject(calendar.id_scope(), &booking.id);
-                let about = bookings.first().map(subject_of);
+                // An id that another one replaces comes first.
+                let about = bookings.last().map(subject_of);
                 let outcome = self.apply_bookings(delivery, calendar, bookings).await?;
                 Ok(outcome.map(|outcome| DeliveryOutcome::from(outcome).about(about)))
             }
@@ -183,8 +184,10 @@ impl ReminderScheduler {
         (secret_name, credential): (&str, &Secret),
     ) -> Result<(LookupResponse, Timestamp), BookingError> {
         let asked_at = self.dispatcher.clock.now();
+        // Where an operator stores a valid one.
+        let location = self.dispatcher.config.secrets.locate(secret_name).to_string();
         let request_with = async |credential: &Secret| {
-            Ok(self.lookup_client.send_request(name, calendar, request, credential, secret_name).await?)
+            Ok(self.lookup_client.send_request(name, calendar, request, credential, &location).await?)
         };
         let is_refused =
             |error: &BookingError| matches!(error, BookingError::Lookup(SenderApiError::CredentialRefused { .. }));

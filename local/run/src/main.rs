@@ -59,6 +59,10 @@ struct LocalArguments {
     /// the vendor's own API.
     #[arg(long = "real", value_name = "SYSTEM", value_parser = RealSystem::parse)]
     real_systems: Vec<RealSystem>,
+    /// Write each delivery into files of its sender's folder in DIR, for `tellonce preview
+    /// --folder`. They hold secrets and personal data.
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Port of the fake provider [default: 3010, or the next free one].
     #[arg(long, value_name = "PORT")]
     provider_port: Option<u16>,
@@ -130,6 +134,7 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
             .into_iter()
             .collect(),
         real_systems: arguments.real_systems,
+        record: arguments.record,
         provider_port,
         run_schedules: true,
         ..StackOptions::new(&root)

@@ -137,7 +137,9 @@ impl HttpGateway {
             event["requestContext"]["stage"] = json!(stage);
         }
         if parts.method == Method::POST {
-            self.invoke_for_post(function, &event, route_sender(route, &parameters)).await
+            let sender = route_sender(route, &parameters);
+            self.posts.write_files(sender.1, &parts.headers, &body, self.clock.now_ms());
+            self.invoke_for_post(function, &event, sender).await
         } else {
             self.invoke_function(function, &event).await
         }
@@ -362,7 +364,8 @@ mod tests {
         let routes = routes.iter().map(|(method, path)| (test_route(method, path), "absent".to_owned())).collect();
         let stage = stage.map(str::to_owned);
         let api = "Api".to_owned();
-        let posts = PostRecorder { log: Arc::new(ActivityLog::new(clock.clone())), stored: Arc::default() };
+        let log = Arc::new(ActivityLog::open(clock.clone(), None).unwrap());
+        let posts = PostRecorder { log, stored: Arc::default(), files: None };
         let functions = Arc::new(functions);
         Arc::new(HttpGateway { routes, stage, api, functions, clock, metrics, posts }).build_router()
     }

@@ -20,6 +20,7 @@ pub mod iam;
 pub mod metrics;
 mod operator_api;
 mod post_recorder;
+mod recording;
 mod schedule;
 pub mod secrets;
 mod stack;

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::{BodyExt as _, Collected};
 use serde_json::Value;
 
 use crate::{
     activity::{ActivityEvent, ActivityLog, GatewayPost},
     functions::build_trace_id,
+    recording::DeliveryRecording,
     stored_deliveries::StoredDeliveries,
 };
 
@@ -18,9 +21,18 @@ pub(crate) struct PostRecorder {
     pub(crate) log: Arc<ActivityLog>,
     /// What the posts that are being answered stored.
     pub(crate) stored: Arc<StoredDeliveries>,
+    /// Where deliveries are written as files.
+    pub(crate) files: Option<DeliveryRecording>,
 }
 
 impl PostRecorder {
+    /// Writes a post into files, if the run records deliveries.
+    pub(crate) fn write_files(&self, sender: &str, headers: &HeaderMap, body: &Bytes, now_ms: i64) {
+        if let Some(files) = &self.files {
+            files.write(sender, headers, body, now_ms);
+        }
+    }
+
     /// A post begins, before its function is invoked with this id.
     pub(crate) fn begin(&self, invocation: &str) {
         self.stored.begin(&build_trace_id(invocation));

@@ -10,7 +10,8 @@ use anyhow::{Context as _, bail};
 use tellonce_ops::LocalStackFile;
 
 /// The files of a stack in its state folder. `--fresh` removes these and nothing else.
-const OWNED_FILES: [&str; 12] = [
+const OWNED_FILES: [&str; 13] = [
+    "activity.jsonl",
     "dynamo.db",
     "dynamo.db-wal",
     "dynamo.db-shm",

@@ -447,7 +447,12 @@ mod tests {
         assert_eq!(from_item(&to_item(&settled, None, 1)).unwrap(), settled, "it is not due");
         let handled = LedgerRow { handled_at: Some(settled.updated_at), ..settled.clone() };
         assert_eq!(queue(&handled), None);
+        let mut failed_later = LedgerRow { state: MessageState::Accepted, ..handled };
+        failed_later.take_delivery_status(DeliveryStatus::sent(), settled.updated_at);
+        assert_eq!(queue(&failed_later), None);
         let failed = DeliveryStatus { failed: true, ..DeliveryStatus::default() };
+        failed_later.take_delivery_status(failed, settled.updated_at);
+        assert_eq!(queue(&failed_later).as_deref(), Some(NEEDS_PERSON_QUEUE), "it did not arrive after all");
         for (row, needs_person) in [
             (LedgerRow { state: MessageState::Accepted, ..settled.clone() }, false),
             (LedgerRow { state: MessageState::Accepted, delivery_status: failed, ..settled.clone() }, true),

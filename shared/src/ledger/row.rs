@@ -205,6 +205,19 @@ impl LedgerRow {
         self.attempts > 0
     }
 
+    /// Takes what the phone reported. If it is news that the message failed, it needs a person
+    /// again: whoever settled it believed that it had arrived.
+    pub(super) fn take_delivery_status(&mut self, reported: DeliveryStatus, at: Timestamp) {
+        let before = self.delivery_status;
+        self.delivery_status = before.combine_with(reported);
+        if self.delivery_status != before {
+            self.delivery_status_at = Some(at);
+        }
+        if self.delivery_status.has_failed() && !before.has_failed() {
+            self.handled_at = None;
+        }
+    }
+
     /// Whether it reminds of an appointment.
     pub fn is_reminder(&self) -> bool {
         self.generation.is_some()

@@ -338,10 +338,7 @@ fn apply_status_report(
     next.message_id = Some(message_id.to_owned());
     // The time of the send is unknown then. The first observation comes close.
     next.accepted_at = row.accepted_at.or(Some(at));
-    next.delivery_status = row.delivery_status.combine_with(delivery_status);
-    if next.delivery_status != row.delivery_status {
-        next.delivery_status_at = Some(at);
-    }
+    next.take_delivery_status(delivery_status, at);
     // A message of unknown outcome is accepted by its first report, whatever that says.
     let code = StepCode::of_report(row.delivery_status, next.delivery_status);
     if let Some(code) = code.or((row.state != next.state).then_some(StepCode::Sent)) {

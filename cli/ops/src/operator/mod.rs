@@ -11,6 +11,7 @@
 mod access;
 mod contact;
 mod dead_letters;
+mod done;
 mod feed;
 mod form;
 mod line;
@@ -32,6 +33,7 @@ use crate::{
 pub use access::Progress;
 pub use contact::{ContactReport, CustomerAddress, OptOutPlan};
 pub use dead_letters::{DeadLetter, DeadLettersPlan, DeadLettersResult, ReplaySpan};
+pub use done::DonePlan;
 pub use feed::FeedPlan;
 pub use form::FormPlan;
 pub use line::{LineAction, LinePlan};
@@ -75,6 +77,11 @@ pub enum OperatorCommand {
         /// Whether the customer opts out.
         opts_out: bool,
     },
+    /// Takes a message or a delivery from the list of what needs a person.
+    Done {
+        /// The key of the message, or the id of the delivery.
+        name: String,
+    },
     /// Replays one delivery.
     ReplayDelivery {
         /// Its id in the inbox: `shop#b54557e4`.
@@ -103,6 +110,8 @@ pub enum Plan {
     Retry(RetryPlan),
     /// To a contact.
     OptOut(OptOutPlan),
+    /// To the list of what needs a person.
+    Done(DonePlan),
     /// To one delivery.
     Delivery(DeliveryPlan),
     /// To deliveries.
@@ -117,7 +126,7 @@ impl Plan {
         match self {
             Self::Line(plan) => plan.action == LineAction::Release && plan.stopped.is_none(),
             // A held form may have leads on their way.
-            Self::Form(_) | Self::Feed(_) | Self::Delivery(_) => false,
+            Self::Form(_) | Self::Feed(_) | Self::Done(_) | Self::Delivery(_) => false,
             Self::Retry(plan) => plan.refused == 0,
             Self::OptOut(plan) => plan.contact.opted_out_at.is_some() == plan.opts_out,
             Self::Replay(plan) => plan.outcomes.is_empty(),
@@ -141,6 +150,7 @@ impl fmt::Display for Plan {
             Self::Retry(plan) => write!(f, "retry the refused tasks of {}", plan.queue),
             Self::OptOut(plan) if plan.opts_out => write!(f, "opt out {}", plan.contact.contact),
             Self::OptOut(plan) => write!(f, "take back the opt-out of {}", plan.contact.contact),
+            Self::Done(plan) => write!(f, "settle {}", plan.need.name),
             Self::Delivery(plan) => write!(f, "replay the delivery {}", plan.delivery),
             Self::Replay(plan) => write!(f, "replay {}", plan.selection),
             Self::DeadLetters(plan) if plan.replays => write!(f, "replay {}", count(plan.letters.len(), "dead letter")),
@@ -168,6 +178,8 @@ pub enum CommandOutcome {
     Retried(usize),
     /// Whether an opt-out changed.
     OptOutChanged(bool),
+    /// It is settled.
+    Settled,
     /// So many deliveries are processed again.
     Replayed(usize),
     /// What became of the dead letters.
@@ -187,6 +199,7 @@ impl fmt::Display for CommandOutcome {
             Self::Retried(tasks) => write!(f, "{} again", count(*tasks, "task waits|tasks wait")),
             Self::OptOutChanged(true) => f.write_str("the opt-out is changed"),
             Self::OptOutChanged(false) => f.write_str("nothing changed"),
+            Self::Settled => f.write_str("it needs nobody any more"),
             Self::Replayed(deliveries) => write!(f, "replayed {}", count(*deliveries, "delivery|deliveries")),
             Self::DeadLetters(DeadLettersResult { replayed, deleted, kept }) => write!(
                 f,
@@ -239,6 +252,7 @@ impl<'a> CommandRunner<'a> {
             OperatorCommand::AcceptFeed { calendar } => Plan::Feed(feed::plan(access, calendar).await?),
             OperatorCommand::Retry { queue } => Plan::Retry(task_queue::plan(access, queue).await?),
             OperatorCommand::OptOut { phone, opts_out } => Plan::OptOut(contact::plan(access, phone, opts_out).await?),
+            OperatorCommand::Done { name } => Plan::Done(done::plan(access, name).await?),
             OperatorCommand::ReplayDelivery { delivery } => {
                 Plan::Delivery(replay::plan_delivery(access, delivery).await?)
             }
@@ -278,6 +292,10 @@ impl<'a> CommandRunner<'a> {
             }
             Plan::Retry(plan) => CommandOutcome::Retried(task_queue::run(access, plan).await?),
             Plan::OptOut(plan) => CommandOutcome::OptOutChanged(contact::run(access, plan).await?),
+            Plan::Done(plan) => {
+                done::run(access, plan).await?;
+                CommandOutcome::Settled
+            }
             Plan::Delivery(plan) => {
                 replay::run_delivery(access, plan).await?;
                 CommandOutcome::Replayed(1)

@@ -10,7 +10,7 @@ use aws_sdk_sqs::operation::{
 };
 use tellonce_core::{feed::FeedStoreError, inbox::InboxError, line::LineStateError};
 
-use crate::{calls::CallError, client_stack::StackError, operations::OperationsError};
+use crate::{calls::CallError, client_stack::StackError, client_tables::OpsError, operations::OperationsError};
 
 /// A command was not carried out, or not wholly.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +37,17 @@ pub enum OperatorError {
     /// A feed that needs no decision.
     #[error("the feed `{0}` is not suspect and no appointment of it waits, so there is nothing to accept")]
     NothingToAccept(String),
+    /// What is not in the list of what needs a person.
+    #[error("`{0}` is not a message or a delivery that needs a person; `tellonce needs` lists them")]
+    NeedsNobody(String),
+    /// The tables could not be read or written.
+    #[error(transparent)]
+    Tables(#[from] OpsError),
     /// A replay would concern everything.
-    #[error("a replay needs a delivery, --outcome, --failed or --since")]
+    #[error("a replay needs a delivery, an outcome, or a time from which on")]
     NoLimit,
     /// The times are in the wrong order.
-    #[error("--since must be before --until")]
+    #[error("the time from which on deliveries are replayed must be before the time until which")]
     EmptyTime,
     /// The inbox does not have the delivery.
     #[error("no inbox has the delivery `{0}`; its id looks like `shop#b54557e4`: the sender, `#`, and the sender's id")]

@@ -296,7 +296,7 @@ lines = { main = { line_id = "line_acme" } }
         assert!(check(since()).is_ok());
         assert!(check(ReplaySelection { failed: true, ..ReplaySelection::default() }).is_ok());
         let reversed = ReplaySelection { until: since().since, ..since() };
-        assert!(check(reversed).unwrap_err().contains("--since must be before"));
+        assert!(check(reversed).unwrap_err().contains("must be before"));
         for outcome in [None, Some("none".to_owned())] {
             let all = ReplaySelection { outcome, sender: Some("shop".to_owned()), ..ReplaySelection::default() };
             assert!(check(all).unwrap_err().contains("needs a delivery"));

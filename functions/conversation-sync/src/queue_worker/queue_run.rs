@@ -242,7 +242,10 @@ impl QueueRun<'_> {
 
     async fn deliver_task(&self, task: &QueueTask, credential: &RunCredential) -> Result<AttemptOutcome, ApiError> {
         let connections = self.connections;
-        let secret_name = credential.secret_name.as_deref().unwrap_or_default();
+        // Where an operator stores a valid one.
+        let layout = self.dispatcher.config.secrets;
+        let location = credential.secret_name.as_deref().map(|name| layout.locate(name).to_string());
+        let secret_name = location.as_deref().unwrap_or_default();
         let api_client =
             |base_url| ApiClient { http: &connections.http, base_url, rate_limiter: self.rate_limiter, secret_name };
         match (&self.destination, &task.content) {

@@ -79,7 +79,8 @@ impl Follower {
     }
 
     fn is_followed(&self, table: &str) -> bool {
-        let TableNames { ledger, store_inbox, booking_inbox, lead_inbox } = &self.tables;
+        // Events of lines are steps of messages.
+        let TableNames { ledger, store_inbox, booking_inbox, lead_inbox, line_inbox: _ } = &self.tables;
         [ledger, store_inbox, booking_inbox, lead_inbox].into_iter().any(|name| name == table)
     }
 
@@ -149,6 +150,7 @@ mod tests {
             store_inbox: name("stores"),
             booking_inbox: name("bookings"),
             lead_inbox: name("leads"),
+            line_inbox: name("lines"),
         }
     }
 

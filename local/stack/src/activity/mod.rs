@@ -6,18 +6,21 @@
 //! comes, and [`ActivityLog::entries_after`] the ones behind a number. An entry displays as one
 //! line for a terminal.
 //!
-//! Promises: an entry names no customer, and holds no text, number or secret. The log is in memory
-//! and bounded. Does **not** survive a restart: the ledger and the inboxes do.
+//! Promises: an entry names no customer, and holds no text, number or secret. The log is bounded.
+//! In a state folder its last entries survive a restart. A loss of some is no harm: the ledger and
+//! the inboxes keep what must stay.
 
 mod follower;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tellonce_fakes::json_lines::JsonLines;
 use tokio::sync::broadcast;
 
 use crate::{clock::LocalClock, stored_deliveries::StoredDelivery};
@@ -35,7 +38,7 @@ const BUCKET_MS: i64 = 15 * 60 * 1000;
 const MAX_BUCKETS: usize = 4 * 24 * 4;
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActivityEntry {
     /// Counts entries from 1.
     pub number: u64,
@@ -47,7 +50,7 @@ pub struct ActivityEntry {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum ActivityEvent {
     /// A sender posted at the gateway.
@@ -84,7 +87,7 @@ pub enum ActivityEvent {
 }
 
 /// A post at the gateway, and the response to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayPost {
     /// The part of the path before the sender's name: `stores`, `bookings`, `leads`, `lines`. Empty
     /// for an address that no route takes.
@@ -106,7 +109,7 @@ pub struct GatewayPost {
 }
 
 /// What became of a post.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PostResult {
     /// The delivery was new and is stored.
@@ -170,6 +173,7 @@ pub struct ActivityLog {
 
 #[derive(Debug, Default)]
 struct HeldEntries {
+    file: Option<JsonLines>,
     last_number: u64,
     entries: VecDeque<Arc<ActivityEntry>>,
     /// Posts by the quarter of an hour.
@@ -177,27 +181,41 @@ struct HeldEntries {
 }
 
 impl ActivityLog {
-    pub(crate) fn new(clock: Arc<LocalClock>) -> Self {
+    /// Opens the log in a file, with the last entries of earlier runs, or one in memory.
+    pub(crate) fn open(clock: Arc<LocalClock>, file: Option<&Path>) -> anyhow::Result<Self> {
         let (news, _) = broadcast::channel(MAX_BEHIND);
-        Self { clock, held: Mutex::default(), news }
+        let mut held = HeldEntries::default();
+        if let Some(path) = file {
+            let opened = JsonLines::open::<ActivityEntry>(path).or_else(|error| {
+                // Of another version. Nothing depends on it.
+                tracing::warn!("starting a new activity: {error:#}");
+                std::fs::remove_file(path)?;
+                JsonLines::open(path)
+            });
+            let (mut lines, mut entries) = opened?;
+            if entries.len() > MAX_ENTRIES {
+                entries.drain(..entries.len() - MAX_ENTRIES);
+                lines.clear()?;
+                lines.append(&entries)?;
+            }
+            for entry in entries {
+                held.keep(Arc::new(entry));
+            }
+            held.file = Some(lines);
+        }
+        Ok(Self { clock, held: Mutex::new(held), news })
     }
 
     /// Adds an entry of now.
     pub fn add(&self, event: ActivityEvent) {
         let mut held = tellonce_fakes::lock_mutex(&self.held);
-        held.last_number += 1;
-        let entry = Arc::new(ActivityEntry { number: held.last_number, at_ms: self.clock.now_ms(), event });
-        if let ActivityEvent::Post(post) = &entry.event {
-            let bucket = held.posts.entry(entry.at_ms.div_euclid(BUCKET_MS)).or_default();
-            *bucket.entry(post.result).or_default() += 1;
-            if held.posts.len() > MAX_BUCKETS {
-                held.posts.pop_first();
-            }
+        let entry = Arc::new(ActivityEntry { number: held.last_number + 1, at_ms: self.clock.now_ms(), event });
+        if let Some(file) = &mut held.file
+            && let Err(error) = file.append(std::slice::from_ref(&*entry))
+        {
+            tracing::warn!("could not keep the activity: {error:#}");
         }
-        held.entries.push_back(entry.clone());
-        if held.entries.len() > MAX_ENTRIES {
-            held.entries.pop_front();
-        }
+        held.keep(entry.clone());
         // Sent under the lock, so that subscribers get the entries in their order. Without a
         // subscriber there is nobody to send it to.
         drop(self.news.send(entry));
@@ -229,6 +247,23 @@ impl ActivityLog {
             *counts.entry(*result).or_default() += count;
         }
         counts
+    }
+}
+
+impl HeldEntries {
+    fn keep(&mut self, entry: Arc<ActivityEntry>) {
+        self.last_number = entry.number;
+        if let ActivityEvent::Post(post) = &entry.event {
+            let bucket = self.posts.entry(entry.at_ms.div_euclid(BUCKET_MS)).or_default();
+            *bucket.entry(post.result).or_default() += 1;
+            if self.posts.len() > MAX_BUCKETS {
+                self.posts.pop_first();
+            }
+        }
+        self.entries.push_back(entry);
+        if self.entries.len() > MAX_ENTRIES {
+            self.entries.pop_front();
+        }
     }
 }
 
@@ -265,10 +300,9 @@ impl fmt::Display for GatewayPost {
 mod tests {
     use super::*;
 
-    fn open_log() -> (ActivityLog, tempfile::TempDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(LocalClock::open(&folder.path().join("clock")).unwrap());
-        (ActivityLog::new(clock), folder)
+    fn open_log(folder: &Path) -> ActivityLog {
+        let clock = Arc::new(LocalClock::open(&folder.join("clock")).unwrap());
+        ActivityLog::open(clock, Some(&folder.join("activity.jsonl"))).unwrap()
     }
 
     fn stored(first_at_ms: Option<i64>) -> StoredDelivery {
@@ -305,7 +339,8 @@ mod tests {
 
     #[test]
     fn the_log_keeps_the_last_entries_and_counts_all() {
-        let (log, _folder) = open_log();
+        let folder = tempfile::tempdir().unwrap();
+        let log = open_log(folder.path());
         let mut news = log.subscribe();
         for _ in 0..MAX_ENTRIES + 2 {
             log.add(ActivityEvent::Post(post(200, None, Some(stored(Some(1))))));
@@ -321,5 +356,13 @@ mod tests {
         assert!(log.count_posts_since(i64::MAX / 2).is_empty());
         assert!(matches!(news.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
         assert!(news.try_recv().unwrap().number > 1);
+
+        let again = open_log(folder.path());
+        assert_eq!(again.entries_after(last - 1), log.entries_after(last - 1), "a restart keeps the last entries");
+        assert_eq!((again.entries_after(0).len(), again.count_posts_since(0)[&PostResult::Forged]), (MAX_ENTRIES, 1));
+        std::fs::write(folder.path().join("activity.jsonl"), "{\"of\": \"another version\"}\n").unwrap();
+        assert_eq!(open_log(folder.path()).last_number(), 0);
+        again.add(ActivityEvent::Run { text: "the clock was moved".to_owned() });
+        assert_eq!(again.last_number(), last + 1);
     }
 }

@@ -195,13 +195,18 @@ impl EmbeddedDynamo {
 
     /// All items of a table as plain JSON. Not counted.
     pub fn scan_items(&self, table: &str) -> anyhow::Result<Vec<Value>> {
+        self.scan_typed_items(table)?.iter().map(to_plain_item).collect()
+    }
+
+    /// All items of a table in the form of `DynamoDB`'s API. Not counted.
+    pub fn scan_typed_items(&self, table: &str) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::new();
         let mut request = json!({"TableName": table});
         loop {
             let mut page =
                 self.call_operation("Scan", &request).with_context(|| format!("could not read the table {table}"))?;
-            for item in page["Items"].as_array().into_iter().flatten() {
-                items.push(to_plain_item(item)?);
+            if let Value::Array(found) = page["Items"].take() {
+                items.extend(found);
             }
             match page["LastEvaluatedKey"].take() {
                 Value::Null => return Ok(items),

@@ -30,8 +30,8 @@ use tellonce_fakes::{
     shopify,
     team::FakeTeam,
 };
-use tellonce_ops::{LocalEndpoints, LocalStackFile};
-use tokio::{net::TcpListener, task::AbortHandle, time::Instant};
+use tellonce_ops::{LocalEndpoints, LocalStackFile, TableNames};
+use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::{
     activity::{self, ActivityLog},
@@ -43,6 +43,7 @@ use crate::{
     metrics::MetricLog,
     operator_api::{self, LambdaApi, QueueApi},
     post_recorder::PostRecorder,
+    recording::DeliveryRecording,
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
     state::StateFolder,
@@ -58,8 +59,8 @@ pub use real_systems::RealSystem;
 use client::{StackClient, StackEndpoints, build_parameters};
 use client_file::{ClientFile, read_and_check};
 use parts::{
-    list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router, start_fake_provider,
-    sweep_expired, tables_with_read_streams,
+    find_table_names, list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router,
+    start_fake_provider, sweep_expired, tables_with_read_streams,
 };
 use stack_fakes::StackFakes;
 
@@ -123,7 +124,8 @@ impl LocalStack {
         let roles = Arc::new(FunctionRoles::from_template(&template));
 
         let mut tasks = Vec::new();
-        let (activity, stored) = (Arc::new(ActivityLog::new(clock.clone())), Arc::<StoredDeliveries>::default());
+        let activity = ActivityLog::open(clock.clone(), state.persistent_path("activity.jsonl").as_deref())?;
+        let (activity, stored) = (Arc::new(activity), Arc::<StoredDeliveries>::default());
         let dynamo_router = dynamo.clone().build_router(roles.clone(), &template.tables, stored.clone());
         let endpoints = StackEndpoints {
             dynamo_url: serve_router(dynamo_router, "DynamoDB", &mut tasks)?,
@@ -156,7 +158,11 @@ impl LocalStack {
                 functions.clone(),
                 clock.clone(),
                 metrics.clone(),
-                PostRecorder { log: activity.clone(), stored },
+                PostRecorder {
+                    log: activity.clone(),
+                    stored,
+                    files: options.record.clone().map(DeliveryRecording::new),
+                },
             )),
             readers: open_readers(&template, &shared)?,
             scheduled: list_scheduled(&template),
@@ -196,6 +202,11 @@ impl LocalStack {
             clock: clock.clone(),
             endpoints: LocalEndpoints::new(dynamo_url.clone(), secrets_url.clone(), &self.operator_url),
         }
+    }
+
+    /// The names of the client's tables; `None` if the template has not all.
+    pub fn table_names(&self) -> Option<TableNames> {
+        find_table_names(&self.template)
     }
 
     /// Registers the webhooks of the client's lines with the fake provider, if a route takes them.

@@ -32,6 +32,8 @@ pub struct StackOptions {
     pub provider_port: u16,
     /// Systems that functions call themselves. The others have fakes.
     pub real_systems: Vec<RealSystem>,
+    /// Folder into which each post at the gateway is written, for `tellonce preview`.
+    pub record: Option<PathBuf>,
     /// Whether the stack acts by itself: schedules run, and `client.toml` is watched. Without it,
     /// `LocalStack::tick_messages` and `LocalStack::tick_conversations` invoke their functions, and
     /// `LocalStack::reload_client` reads the file.
@@ -71,6 +73,7 @@ impl StackOptions {
             public_hosts: Vec::new(),
             provider_port: 0,
             real_systems: Vec::new(),
+            record: None,
             run_schedules: false,
             binaries: None,
             max_instances: 4,

@@ -1,10 +1,11 @@
 //! The parts of a stack, each made from the options and the template.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use axum::Router;
 use tellonce_fakes::{provider::FakeProvider, server};
+use tellonce_ops::TableNames;
 use tokio::task::AbortHandle;
 
 use super::{
@@ -145,4 +146,11 @@ pub(super) async fn sweep_expired(dynamo: Arc<EmbeddedDynamo>) {
             Err(e) => tracing::warn!("could not remove expired items: {e}"),
         }
     }
+}
+
+/// The names of the client's tables, as the functions get them; `None` if the template has not all.
+pub(super) fn find_table_names(template: &SamTemplate) -> Option<TableNames> {
+    let variables = template.functions.iter().flat_map(|function| &function.env);
+    let variables: BTreeMap<&str, &str> = variables.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    TableNames::from_variables(|name| variables.get(name).map(|value| (*value).to_owned()))
 }
