@@ -228,7 +228,12 @@ await step("with two thousand messages, a second costs few bytes and no long tas
 
 /* Rows of messages that wait, written into the table of the run. */
 async function fillLedger(rows) {
-  const { dynamodb, tables } = JSON.parse(fs.readFileSync(path.join(stateFolder, "stack.json"), "utf8"));
+  const { endpoints } = JSON.parse(fs.readFileSync(path.join(stateFolder, "stack.json"), "utf8"));
+  // As the command line finds the tables: in the environment of a function.
+  const asked = await fetch(`${endpoints.lambda}/2015-03-31/functions/tellonce-demo-reminder-scheduler/configuration`, {
+    headers: { authorization: "AWS4-HMAC-SHA256 Credential=operator/20300101/eu-central-1/lambda/aws4_request, SignedHeaders=host, Signature=0" },
+  });
+  const ledger = (await asked.json()).Environment.Variables.LEDGER_TABLE;
   const soon = String(Date.now() + 86_400_000), created = String(Date.now());
   const item = n => ({
     subject: { S: `order:filled-${n}` }, stage: { S: "ready" }, state: { S: "held" }, version: { N: "1" }, rank: { N: "1" }, supersedes: { N: "0" }, priority: { N: "50" },
@@ -237,8 +242,8 @@ async function fillLedger(rows) {
   });
   for (let from = 0; from < rows; from += 25) {
     const puts = Array.from({ length: Math.min(25, rows - from) }, (_, at) => ({ PutRequest: { Item: item(from + at) } }));
-    const answer = await fetch(dynamodb, {
-      method: "POST", body: JSON.stringify({ RequestItems: { [tables.ledger]: puts } }),
+    const answer = await fetch(endpoints.dynamodb, {
+      method: "POST", body: JSON.stringify({ RequestItems: { [ledger]: puts } }),
       headers: { "content-type": "application/x-amz-json-1.0", "x-amz-target": "DynamoDB_20120810.BatchWriteItem", authorization: "AWS4-HMAC-SHA256 Credential=operator/20300101/eu-central-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0" },
     });
     assert.equal(answer.status, 200, await answer.text());
