@@ -17,6 +17,9 @@ pub(crate) type ProcessEnvironment = Vec<(OsString, OsString)>;
 /// How long a process may take until it asks for work. Long enough for valgrind.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// `ESRCH` of Linux, which `ErrorKind` has no name for: errno(3).
+const NO_SUCH_PROCESS: i32 = 3;
+
 /// CPU time of a process so far, user and system, of all its living threads.
 pub(crate) fn read_cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let folder = format!("/proc/{pid}/task");
@@ -27,8 +30,10 @@ pub(crate) fn read_cpu_time(pid: u32) -> anyhow::Result<Duration> {
         let path = thread?.path().join("schedstat");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            // The thread ended since the folder was listed.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            // The thread ended: before the file was opened, or between that and the read.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound || e.raw_os_error() == Some(NO_SUCH_PROCESS) => {
+                continue;
+            }
             Err(e) => return Err(e).with_context(|| format!("could not read {}", path.display())),
         };
         // The first number is nanoseconds on the CPU:
@@ -158,5 +163,21 @@ mod tests {
         assert!(read_cpu_time(pid).unwrap() > Duration::ZERO);
         assert!(read_peak_memory_mb(pid).unwrap() > 1.0);
         assert!(read_environment(pid).unwrap().iter().any(|(name, _)| name == "PATH"));
+    }
+
+    #[test]
+    fn threads_that_end_while_the_cpu_time_is_read_are_left_out() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let churn = std::thread::spawn(move || {
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(|| {})).collect();
+                threads.into_iter().for_each(|thread| thread.join().unwrap());
+            }
+        });
+        for _ in 0..5000 {
+            read_cpu_time(std::process::id()).unwrap();
+        }
+        drop(stop);
+        churn.join().unwrap();
     }
 }
