@@ -8,7 +8,7 @@ use tellonce_ops::{AbsentMessage, AppointmentReport, MessageReport, ReportStep, 
 use crate::{
     command_output::CommandOutput,
     people_time::PeopleTime,
-    stack_arguments::{ConnectedStack, StackArguments},
+    stack_arguments::{ConnectedStack, StackArguments, block_on},
 };
 
 #[derive(clap::Args)]
@@ -25,8 +25,7 @@ pub(crate) struct ExplainArguments {
 }
 
 pub(crate) fn explain(arguments: &ExplainArguments) -> anyhow::Result<CommandOutput> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (report, config) = runtime.block_on(ask(arguments))?;
+    let (report, config) = block_on(ask(arguments))??;
     let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { render(&report, &config)? };
     Ok(CommandOutput::from_text(text))
 }
@@ -48,7 +47,7 @@ fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>
         write_appointment(text, appointment, time)?;
     }
     if let Some(absent) = &report.absent {
-        write_absent(text, absent)?;
+        write_absent(text, absent, !report.without_message.is_empty())?;
     }
     for message in &report.messages {
         write_message(text, message, time)?;
@@ -70,15 +69,16 @@ fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>
     Ok(())
 }
 
-fn write_absent(text: &mut String, absent: &AbsentMessage) -> fmt::Result {
+fn write_absent(text: &mut String, absent: &AbsentMessage, lists_deliveries: bool) -> fmt::Result {
     let AbsentMessage { stage, other_stages } = absent;
-    writeln!(text, "\nThere is no message `{stage}`.")?;
+    writeln!(text, "\nThe message `{stage}` does not exist.")?;
     if !other_stages.is_empty() {
         writeln!(text, "There is one for: {}.", other_stages.join(", "))?;
     }
+    let below = if lists_deliveries { " (below)" } else { "" };
     writeln!(
         text,
-        "Either no delivery reported it, or its delivery led to no message (below), or client.toml had no text for it."
+        "Either no delivery reported it, or its delivery led to no message{below}, or client.toml had no text for it."
     )
 }
 
@@ -127,7 +127,7 @@ fn write_steps(text: &mut String, steps: &[ReportStep], time: &PeopleTime<'_>) -
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;
-    use tellonce_ops::{Standing, UnsentReminder};
+    use tellonce_ops::{DeliveryReport, Standing, UnsentReminder};
 
     use super::*;
 
@@ -224,5 +224,26 @@ mod tests {
             unreadable: vec![],
         };
         insta::assert_snapshot!(render_report(&report));
+    }
+
+    #[test]
+    fn an_absent_message_points_to_the_deliveries_below_it_if_there_are_any() {
+        let unlisted = SubjectReport {
+            subject: "order:1001".to_owned(),
+            appointment: None,
+            absent: Some(AbsentMessage { stage: "shipped".to_owned(), other_stages: vec!["ready".to_owned()] }),
+            without_message: vec![],
+            messages: vec![],
+            unreadable: vec![],
+        };
+        let without_message = vec![DeliveryReport {
+            id: "shop#1".to_owned(),
+            at: "2026-11-24T16:28:43Z".parse().unwrap(),
+            topic: Some("orders/updated".to_owned()),
+            outcome: "no_text".to_owned(),
+            explanation: "client.toml has no text for it".to_owned(),
+        }];
+        let listed = SubjectReport { without_message, ..unlisted.clone() };
+        insta::assert_snapshot!(format!("{}----\n{}", render_report(&unlisted), render_report(&listed)));
     }
 }

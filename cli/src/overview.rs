@@ -10,7 +10,7 @@ use tellonce_ops::{LineOverview, MAX_LISTED, Needs, Overview, Wait};
 use crate::{
     command_output::CommandOutput,
     people_time::PeopleTime,
-    stack_arguments::{ConnectedStack, StackArguments},
+    stack_arguments::{ConnectedStack, StackArguments, block_on},
 };
 
 #[derive(clap::Args)]
@@ -38,8 +38,7 @@ struct StackStatus {
 }
 
 pub(crate) fn answer_question(question: Question, arguments: &OverviewArguments) -> anyhow::Result<CommandOutput> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, config) = runtime.block_on(read_status(&arguments.stack))?;
+    let (status, config) = block_on(read_status(&arguments.stack))??;
     let text = match (question, arguments.json) {
         (Question::Status, true) => serde_json::to_string_pretty(&status)? + "\n",
         (Question::Waiting, true) => serde_json::to_string_pretty(&status.overview)? + "\n",

@@ -26,6 +26,11 @@ pub(crate) struct StackArguments {
     state: PathBuf,
 }
 
+/// Runs a command that waits for a network, on this thread.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
+}
+
 /// A stack, and the settings of its client.
 pub(crate) struct ConnectedStack {
     pub(crate) stack: ClientStack,

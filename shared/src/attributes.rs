@@ -2,7 +2,7 @@
 //!
 //! Main types: [`ItemReader`] reads the attributes of an item; [`ItemWriter`] builds an item;
 //! [`UnknownAttributes`] are those of another version of tellonce. [`send_if_current`] sends a
-//! conditional update.
+//! conditional update, [`read_batch`] reads several items.
 //!
 //! Promises: a missing attribute and one of another type are read alike, as `None` or `false`.
 //! Times are milliseconds since 1970. Two versions may work on one table, during a deployment and
@@ -18,10 +18,14 @@ use std::{
 };
 
 use aws_sdk_dynamodb::{
+    Client,
     error::SdkError,
-    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    operation::{
+        batch_get_item::BatchGetItemError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
     primitives::Blob,
-    types::AttributeValue as Value,
+    types::{AttributeValue as Value, KeysAndAttributes},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -77,6 +81,21 @@ pub fn number_value(number: impl ToString + Copy) -> Value {
 /// A time as an attribute.
 pub fn time_value(at: Timestamp) -> Value {
     number_value(at.unix_millis())
+}
+
+/// Reads the items of these keys that a table has, at most 100, in one request. An item that the
+/// table is too busy to read is missing.
+pub async fn read_batch(
+    db: &Client,
+    table: &str,
+    keys: Vec<Item>,
+    projection: Option<&str>,
+) -> Result<Vec<Item>, Box<SdkError<BatchGetItemError>>> {
+    let keys =
+        KeysAndAttributes::builder().set_keys(Some(keys)).set_projection_expression(projection.map(str::to_owned));
+    let keys = keys.build().map_err(|error| Box::new(SdkError::construction_failure(error)))?;
+    let answer = db.batch_get_item().request_items(table, keys).send().await.map_err(Box::new)?;
+    Ok(answer.responses.unwrap_or_default().remove(table).unwrap_or_default())
 }
 
 /// Sends an update. Returns whether its condition was met.

@@ -37,7 +37,7 @@ use crate::{
     attributes::{
         Item, ItemReader, ItemWriter, NumberAttribute, TextAttribute, send_if_current, text_value, time_value,
     },
-    client_config::{CalendarKind, ClientConfig},
+    client_config::ClientConfig,
     clock::from_millis,
     fault::{ClassifyFault, Fault, error_chain},
     telemetry::{self, Gauge},
@@ -119,7 +119,7 @@ impl HeartbeatPath {
             Self::LeadInbox => !config.forms.is_empty(),
             // Conversations exist only on a line with events.
             Self::LineInbox | Self::ConversationSyncMinute => config.lines.values().any(|line| line.events),
-            Self::Feeds => calendars.any(|calendar| matches!(calendar.kind, CalendarKind::Ics(_))),
+            Self::Feeds => config.feed_names().next().is_some(),
         }
     }
 }

@@ -57,7 +57,7 @@ pub const WAITING_CODE: &str = "waiting-for-lookup";
 /// well below a second, and the deliveries behind must not wait for an API that hangs.
 pub const MAX_LOOKUP_TIME: Duration = Duration::from_secs(5);
 /// The value of `due_queue`. No line has this name, because it contains a colon.
-const QUEUE: &str = "queue:lookups";
+pub const LOOKUP_QUEUE: &str = "queue:lookups";
 const STAGE: &str = "state";
 /// How long a delivery waits after each failure, in minutes. The last one repeats. The sweep asks
 /// each sender with one delivery only, so a short pause costs little, and all that waits goes out
@@ -156,7 +156,7 @@ impl WaitingLookup {
     fn from_item(item: &Item) -> Option<Self> {
         let item = ItemReader(item);
         let (inbox, delivery_id) = item.text("subject")?.strip_prefix("lookup:")?.split_once(':')?;
-        item.text("due_queue").filter(|queue| *queue == QUEUE)?;
+        item.text("due_queue").filter(|queue| *queue == LOOKUP_QUEUE)?;
         Some(Self {
             inbox: LookupInbox::ALL.into_iter().find(|known| known.name() == inbox)?,
             delivery_id: delivery_id.to_owned(),
@@ -352,7 +352,7 @@ impl WaitingLookups {
                 .table_name(&self.table)
                 .index_name("due")
                 .key_condition_expression("due_queue = :queue")
-                .expression_attribute_values(":queue", text_value(QUEUE))
+                .expression_attribute_values(":queue", text_value(LOOKUP_QUEUE))
                 .set_exclusive_start_key(from)
                 .send()
                 .await
@@ -453,7 +453,7 @@ impl WaitingLookups {
                  tries = :tries, reason = :reason, version = :next, #ttl = :ttl",
             )
             .expression_attribute_names("#ttl", "ttl")
-            .expression_attribute_values(":queue", text_value(QUEUE))
+            .expression_attribute_values(":queue", text_value(LOOKUP_QUEUE))
             .expression_attribute_values(":due_at", time_value(row.due_at))
             .expression_attribute_values(":since", time_value(row.waiting_since))
             .expression_attribute_values(":until", time_value(row.useful_until))
@@ -660,7 +660,7 @@ mod tests {
     fn entry(lookup: &WaitingLookup) -> Item {
         let mut writer = ItemWriter::default();
         writer.text("subject", build_subject(lookup.inbox, &lookup.delivery_id));
-        writer.text("due_queue", QUEUE);
+        writer.text("due_queue", LOOKUP_QUEUE);
         writer.time("due_at", lookup.due_at);
         writer.time("waiting_since", lookup.waiting_since);
         writer.time("useful_until", lookup.useful_until);
@@ -719,7 +719,7 @@ mod tests {
         let json = |delivery_id: &str, due: i64| {
             let number = |minute| json!({"N": at_minute(minute).as_millisecond().to_string()});
             json!({
-                "subject": {"S": format!("lookup:store-inbox:{delivery_id}")}, "due_queue": {"S": QUEUE},
+                "subject": {"S": format!("lookup:store-inbox:{delivery_id}")}, "due_queue": {"S": LOOKUP_QUEUE},
                 "due_at": number(due), "waiting_since": number(-30), "useful_until": number(50), "version": {"N": "1"},
             })
         };
@@ -734,7 +734,7 @@ mod tests {
         ];
         let replies = async {
             for page in &pages {
-                assert!(fake_api.reply_once(page).await.unwrap().contains(QUEUE));
+                assert!(fake_api.reply_once(page).await.unwrap().contains(LOOKUP_QUEUE));
             }
         };
         let (plan, ()) =

@@ -52,6 +52,13 @@ pub struct CheckReport {
     pub findings: Vec<Finding>,
 }
 
+/// The line (from 1) of a key in a file. `path` is the keys that lead to it. `None` if the file has
+/// no such key, or is not TOML.
+pub fn find_line(text: &str, path: &[&str]) -> Option<usize> {
+    let source = ConfigSource::parse(text).ok()?;
+    source.has_key(path).then(|| source.line_of(path))
+}
+
 /// Checks a file as typed.
 pub fn check_file(text: &str) -> CheckReport {
     let source = match ConfigSource::parse(text) {

@@ -10,19 +10,20 @@ use aws_sdk_dynamodb::{
         query::{QueryError, builders::QueryFluentBuilder},
         update_item::UpdateItemError,
     },
-    types::{KeysAndAttributes, Select},
+    types::Select,
 };
 use jiff::Timestamp;
 use tellonce_core::{
-    attributes::{Item, ItemReader, text_value},
+    appointment::HEADER_STAGE,
+    attributes::{Item, ItemReader, read_batch, text_value},
     ledger::{IdempotencyKey, LedgerError, MessageState},
 };
+
+use crate::inbox_kind::InboxKind;
 
 /// The most pages of a list that are read. A page has up to a megabyte, so this is some ten
 /// thousand entries.
 const MAX_PAGES: usize = 10;
-/// The stage of rows that hold the state of something: of a line, a form, a feed, a queue.
-const STATE_STAGE: &str = "state";
 
 /// The names of a client's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +103,14 @@ pub(crate) struct QueueEntry {
     pub(crate) waiting_since: Option<Timestamp>,
 }
 
+impl QueueEntry {
+    /// Since when it should have gone; `None` if it waits for its time. What is due has waited
+    /// since then.
+    pub(crate) fn overdue_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.waiting_since.or((self.due_at <= now).then_some(self.due_at))
+    }
+}
+
 /// A delivery that an index lists, with its outcome.
 #[derive(Debug, Clone)]
 pub(crate) struct DeliveryEntry {
@@ -118,19 +127,33 @@ impl ClientTables {
         Self { db, names }
     }
 
+    /// The table of an inbox.
+    pub(crate) fn inbox_table(&self, kind: InboxKind) -> &str {
+        match kind {
+            InboxKind::Stores => &self.names.store_inbox,
+            InboxKind::Calendars => &self.names.booking_inbox,
+            InboxKind::Forms => &self.names.lead_inbox,
+            InboxKind::Lines => &self.names.line_inbox,
+        }
+    }
+
+    /// A query of a queue of the ledger.
+    fn query_queue(&self, queue: &str) -> QueryFluentBuilder {
+        self.db
+            .query()
+            .table_name(&self.names.ledger)
+            .index_name("due")
+            .key_condition_expression("due_queue = :queue")
+            .expression_attribute_values(":queue", text_value(queue))
+    }
+
     /// How many items are due in a queue now or later, in this state.
     pub(crate) async fn count_due(
         &self,
         queue: &str,
         state: Option<MessageState>,
     ) -> Result<usize, Box<SdkError<QueryError>>> {
-        let mut query = self
-            .db
-            .query()
-            .table_name(&self.names.ledger)
-            .index_name("due")
-            .key_condition_expression("due_queue = :queue")
-            .expression_attribute_values(":queue", text_value(queue));
+        let mut query = self.query_queue(queue);
         if let Some(state) = state {
             query = query.filter_expression("#state = :state").expression_attribute_names("#state", "state");
             query = query.expression_attribute_values(":state", text_value(state.name()));
@@ -148,14 +171,7 @@ impl ClientTables {
     /// The rows in a queue of the ledger, the earliest due first. Appointments are left out: a line
     /// has one for each booking of the next weeks.
     pub(crate) async fn read_queue(&self, queue: &str) -> Result<Entries<QueueEntry>, OpsError> {
-        let query = self
-            .db
-            .query()
-            .table_name(&self.names.ledger)
-            .index_name("due")
-            .key_condition_expression("due_queue = :queue")
-            .filter_expression("attribute_not_exists(appointment)")
-            .expression_attribute_values(":queue", text_value(queue));
+        let query = self.query_queue(queue).filter_expression("attribute_not_exists(appointment)");
         let items = read_pages(query).await?;
         let entry = |item: &Item| {
             let item = ItemReader(item);
@@ -206,29 +222,14 @@ impl ClientTables {
             let key = |subject: &String| {
                 Item::from([
                     ("subject".to_owned(), text_value(subject.as_str())),
-                    ("stage".to_owned(), text_value(STATE_STAGE)),
+                    ("stage".to_owned(), text_value(HEADER_STAGE)),
                 ])
             };
-            let items = self.read_batch(&self.names.ledger, part.iter().map(key).collect(), None).await?;
+            let keys = part.iter().map(key).collect();
+            let items = read_batch(&self.db, &self.names.ledger, keys, None).await.map_err(OpsError::Batch)?;
             states.extend(items.into_iter().filter_map(|item| Some((ItemReader(&item).owned("subject")?, item))));
         }
         Ok(states)
-    }
-
-    /// The items of these keys that the table has, at most 100, in one request. An item that the
-    /// table is too busy to read is missing.
-    pub(crate) async fn read_batch(
-        &self,
-        table: &str,
-        keys: Vec<Item>,
-        projection: Option<&str>,
-    ) -> Result<Vec<Item>, OpsError> {
-        let keys =
-            KeysAndAttributes::builder().set_keys(Some(keys)).set_projection_expression(projection.map(str::to_owned));
-        let keys = keys.build().map_err(|error| OpsError::Batch(Box::new(SdkError::construction_failure(error))))?;
-        let answer = self.db.batch_get_item().request_items(table, keys).send().await;
-        let answer = answer.map_err(|error| OpsError::Batch(Box::new(error)))?;
-        Ok(answer.responses.unwrap_or_default().remove(table).unwrap_or_default())
     }
 
     /// The rows under one subject of the ledger.
@@ -252,15 +253,11 @@ async fn read_pages(query: QueryFluentBuilder) -> Result<Entries<Item>, OpsError
                 items.has_more = page.last_evaluated_key.is_some();
                 items.list.extend(page.items.unwrap_or_default());
             }
-            Some(Err(error)) => return Err(query_error(error)),
+            Some(Err(error)) => return Err(OpsError::Query(Box::new(error))),
             None => break,
         }
     }
     Ok(items)
-}
-
-fn query_error(error: SdkError<QueryError>) -> OpsError {
-    OpsError::Query(Box::new(error))
 }
 
 /// The number of items of all pages of a query.

@@ -1,13 +1,14 @@
 //! What happened to the messages of a subject: reads its rows and its deliveries.
 
 use tellonce_core::{
-    attributes::{Item, ItemReader, text_value},
+    attributes::{Item, ItemReader, read_batch, text_value},
     fault::error_chain,
     ledger::{IdempotencyKey, SubjectRows, read_subject},
 };
 
 use crate::{
     client_tables::{ClientTables, DeliveryEntry, OpsError},
+    inbox_kind::InboxKind,
     report::{AbsentMessage, DeliveryArrival, DeliveryReport, SubjectReport},
 };
 
@@ -95,22 +96,24 @@ impl ClientTables {
 
     /// The inbox that has the deliveries about a subject.
     fn inbox_of(&self, subject: &str) -> Option<&str> {
-        match subject.split(':').next() {
-            Some("order") => Some(&self.names.store_inbox),
-            Some("appointment") => Some(&self.names.booking_inbox),
-            Some("lead") => Some(&self.names.lead_inbox),
-            _ => None,
-        }
+        let kind = match subject.split(':').next() {
+            Some("order") => InboxKind::Stores,
+            Some("appointment") => InboxKind::Calendars,
+            Some("lead") => InboxKind::Forms,
+            _ => return None,
+        };
+        Some(self.inbox_table(kind))
     }
 
-    /// When deliveries came in. Those that the inbox no longer has are missing, and so are reads of
-    /// a feed, which nobody delivers.
+    /// When deliveries came in. Those that the inbox no longer has are missing. A read of a feed is
+    /// not a delivery.
     async fn read_arrivals(&self, subject: &str, deliveries: &[&str]) -> Result<Vec<DeliveryArrival>, OpsError> {
         let keys =
             deliveries.iter().filter(|id| id.contains('#')).map(|id| Item::from([("id".to_owned(), text_value(*id))]));
         let keys: Vec<Item> = keys.collect();
         let (Some(inbox), false) = (self.inbox_of(subject), keys.is_empty()) else { return Ok(Vec::new()) };
-        let items = self.read_batch(inbox, keys, Some("id, sender, topic, received_at")).await?;
+        let projection = Some("id, sender, topic, received_at");
+        let items = read_batch(&self.db, inbox, keys, projection).await.map_err(OpsError::Batch)?;
         let arrival = |item: &Item| {
             let item = ItemReader(item);
             Some(DeliveryArrival {

@@ -12,6 +12,7 @@ mod calls;
 mod client_stack;
 mod client_tables;
 mod explain;
+mod inbox_kind;
 mod local_stack;
 mod needs;
 mod operations;

@@ -11,8 +11,10 @@ use tellonce_core::{
 
 use crate::{
     client_tables::{ClientTables, DeliveryEntry, OpsError},
+    inbox_kind::InboxKind,
     overview::Overview,
     report::report_message,
+    sentences::count,
 };
 
 /// The most messages that are listed.
@@ -57,7 +59,7 @@ impl ClientTables {
         let mut list: Vec<Need> = rows.messages.iter().map(need_of_message).collect();
         // A row that could not be read is one of them.
         let mut more = entries.list.len() - list.len();
-        for inbox in self.inboxes() {
+        for inbox in InboxKind::ALL.map(|kind| self.inbox_table(kind)) {
             let deliveries = self.read_deliveries(inbox, NEEDS_INDEX, NEEDS_KEY).await?;
             list.extend(deliveries.list.iter().take(MAX_MESSAGES).map(need_of_delivery));
             more += deliveries.list.len().saturating_sub(MAX_MESSAGES);
@@ -70,7 +72,7 @@ impl ClientTables {
     /// What a message or a delivery needs, by its key or id; `None` if it is not in the list.
     pub async fn find_need(&self, name: &str) -> Result<Option<Need>, OpsError> {
         if name.contains('#') {
-            for inbox in self.inboxes() {
+            for inbox in InboxKind::ALL.map(|kind| self.inbox_table(kind)) {
                 let deliveries = self.read_deliveries(inbox, NEEDS_INDEX, NEEDS_KEY).await?;
                 if let Some(delivery) = deliveries.list.iter().find(|delivery| delivery.id == name) {
                     return Ok(Some(need_of_delivery(delivery)));
@@ -89,7 +91,7 @@ impl ClientTables {
     pub async fn settle_need(&self, name: &str, now: Timestamp) -> Result<bool, OpsError> {
         if name.contains('#') {
             // The sender may be gone from client.toml, and a line may have the name of a store.
-            for inbox in self.inboxes() {
+            for inbox in InboxKind::ALL.map(|kind| self.inbox_table(kind)) {
                 let update = self.db.update_item().table_name(inbox).key("id", text_value(name));
                 let update = update.update_expression("REMOVE needs_person");
                 let update = update.condition_expression("attribute_exists(needs_person)");
@@ -113,11 +115,6 @@ impl ClientTables {
             .expression_attribute_values(":one", number_value(1))
             .expression_attribute_values(":queue", text_value(NEEDS_PERSON_QUEUE));
         send_if_current(update).await.map_err(OpsError::Settle)
-    }
-
-    fn inboxes(&self) -> [&String; 4] {
-        let names = &self.names;
-        [&names.store_inbox, &names.booking_inbox, &names.lead_inbox, &names.line_inbox]
     }
 }
 
@@ -221,14 +218,10 @@ fn needs_of_queues(overview: &Overview) -> impl Iterator<Item = Need> + '_ {
         new_need(
             overview.at,
             queue.name.clone(),
-            format!("it refused {} for good", count_tasks(queue.refused)),
+            format!("it refused {} for good", count(queue.refused, "task")),
             "See \"Fix a CRM or a target\" in docs/operations.md. Fix the cause, then retry.",
             Some(format!("retry {}", queue.name)),
         )
     });
     stopped.chain(refused_tokens).chain(refused_tasks)
-}
-
-fn count_tasks(count: usize) -> String {
-    if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
 }

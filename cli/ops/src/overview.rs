@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tellonce_core::{
     attributes::{Item, ItemReader},
-    client_config::{CalendarKind, ClientConfig},
-    heartbeat::{HeartbeatLog, HeartbeatPath},
-    ledger::{read_rows, refused_queue_name},
+    client_config::ClientConfig,
+    heartbeat::{HEARTBEAT_SUBJECT, HeartbeatLog, HeartbeatPath},
+    ledger::{KNOWN_QUEUES_SUBJECT, QueueKind, destination_queues, known_queue_names, read_rows, refused_queue_name},
     line::{LineBlocked, LineStatus},
+    waiting_lookup::LOOKUP_QUEUE,
 };
 
 use crate::{
@@ -20,8 +20,6 @@ use crate::{
 
 /// The most messages of a line that are listed with their reasons.
 pub const MAX_LISTED: usize = 50;
-/// The queue of lookups that wait.
-const LOOKUP_QUEUE: &str = "queue:lookups";
 /// A part that has not answered for longer does not run. The alarm `heartbeat-late` has the same
 /// limit, and is raised some minutes later.
 const LATE_HEARTBEAT: SignedDuration = SignedDuration::from_mins(10);
@@ -62,12 +60,10 @@ pub struct Wait {
 
 impl Wait {
     fn of_entries(entries: &Entries<QueueEntry>, now: Timestamp) -> Self {
-        // A task or a message that is due has waited since then.
-        let since = |entry: &QueueEntry| entry.waiting_since.or((entry.due_at <= now).then_some(entry.due_at));
         Self {
             count: entries.list.len(),
             has_more: entries.has_more,
-            oldest_since: entries.list.iter().filter_map(since).min(),
+            oldest_since: entries.list.iter().filter_map(|entry| entry.overdue_since(now)).min(),
             next_try: entries.list.iter().map(|entry| entry.due_at.max(now)).min(),
         }
     }
@@ -148,12 +144,11 @@ impl ClientTables {
     /// What waits, and whether the parts of the stack work. Four requests, one for each line, one
     /// more for each line with messages that wait, and two for each CRM and target.
     pub async fn read_overview(&self, config: &ClientConfig, now: Timestamp) -> Result<Overview, OpsError> {
-        let known = self.read_subject_items("queues").await?;
-        let lines = queue_names(&known, "lines", config.lines.keys().cloned());
-        let destinations = config.crms.keys().map(|name| format!("crm:{name}"));
-        let destinations = destinations.chain(config.targets.keys().map(|name| format!("target:{name}")));
-        let destinations = queue_names(&known, "destinations", destinations);
-        let feeds: Vec<&String> = feed_names(config).collect();
+        let known = self.read_subject_items(KNOWN_QUEUES_SUBJECT).await?;
+        let lines = queue_names(&known, QueueKind::Lines, config.lines.keys().cloned());
+        let configured = destination_queues(config);
+        let destinations = queue_names(&known, QueueKind::Destinations, configured.iter().cloned());
+        let feeds: Vec<&str> = config.feed_names().collect();
         let subjects = (lines.iter().map(|name| format!("line:{name}")))
             .chain(destinations.iter().cloned())
             .chain(config.forms.keys().map(|name| format!("form:{name}")))
@@ -172,7 +167,7 @@ impl ClientTables {
             let wait = Wait::of_entries(&self.read_queue(&name).await?, now);
             let refused = self.count_due(&refused_queue_name(&name), None).await.map_err(OpsError::Query)?;
             let queue = QueueOverview { refused, ..read_queue_state(name, state_of, wait, now) };
-            let is_over = !is_configured_destination(config, &queue.name) && queue.wait.count + refused == 0;
+            let is_over = !configured.contains(&queue.name) && queue.wait.count + refused == 0;
             queues.extend((!is_over).then_some(queue));
         }
         let forms = config.forms.keys().map(|name| FormOverview {
@@ -186,7 +181,7 @@ impl ClientTables {
             lookups: Wait::of_entries(&self.read_queue(LOOKUP_QUEUE).await?, now),
             forms: forms.collect(),
             feeds: feeds.into_iter().map(|name| read_feed_state(name, state_of(format!("feed:{name}")))).collect(),
-            parts: read_parts(config, &self.read_subject_items("heartbeat").await?, now),
+            parts: read_parts(config, &self.read_subject_items(HEARTBEAT_SUBJECT).await?, now),
         })
     }
 
@@ -205,7 +200,7 @@ impl ClientTables {
         messages.sort_by_key(|message| (message.next_try, message.key.clone()));
         let empty = Item::new();
         let status = LineStatus::from_item(state.unwrap_or(&empty), now);
-        let is_overdue = |entry: &QueueEntry| entry.waiting_since.is_some() || entry.due_at <= now;
+        let is_overdue = |entry: &QueueEntry| entry.overdue_since(now).is_some();
         let is_all_due = wait.count > 0 && !wait.has_more && entries.list.iter().all(is_overdue);
         let rate = config.lines.get(name).map(|line| i64::from(line.messages_per_minute));
         let seconds = rate.map(|rate| i64::try_from(wait.count).unwrap_or(i64::MAX).saturating_mul(60) / rate.max(1));
@@ -224,27 +219,10 @@ impl ClientTables {
     }
 }
 
-/// The calendars that are feeds.
-fn feed_names(config: &ClientConfig) -> impl Iterator<Item = &String> {
-    config.calendars.iter().filter(|(_, calendar)| matches!(calendar.kind, CalendarKind::Ics(_))).map(|(name, _)| name)
-}
-
-fn is_configured_destination(config: &ClientConfig, queue: &str) -> bool {
-    match queue.split_once(':') {
-        Some(("crm", name)) => config.crms.contains_key(name),
-        Some((_, name)) => config.targets.contains_key(name),
-        None => false,
-    }
-}
-
 /// The configured queues, and those that were configured once.
-fn queue_names(known: &[Item], stage: &str, configured: impl Iterator<Item = String>) -> BTreeSet<String> {
-    let row = known.iter().find(|item| ItemReader(item).text("stage") == Some(stage));
-    let names = row.and_then(|item| match item.get("queue_names") {
-        Some(AttributeValue::Ss(names)) => Some(names.clone()),
-        _ => None,
-    });
-    configured.chain(names.unwrap_or_default()).collect()
+fn queue_names(known: &[Item], kind: QueueKind, configured: impl Iterator<Item = String>) -> BTreeSet<String> {
+    let row = known.iter().find(|item| ItemReader(item).text("stage") == Some(kind.stage()));
+    configured.chain(known_queue_names(row)).collect()
 }
 
 fn read_queue_state<'a>(

@@ -42,16 +42,21 @@ impl Standing {
         }
     }
 
-    fn of_row(row: &LedgerRow) -> Self {
-        match row.state {
+    /// How a message stands in a state, with what its phone reported.
+    pub const fn of_state(state: MessageState, has_arrived: bool, has_failed: bool) -> Self {
+        match state {
             MessageState::Held | MessageState::Claimed | MessageState::Unknown => Self::Waiting,
-            MessageState::Accepted if row.delivery_status.has_arrived() => Self::Arrived,
-            MessageState::Accepted if row.delivery_status.has_failed() => Self::NeedsYou,
+            MessageState::Accepted if has_arrived => Self::Arrived,
+            MessageState::Accepted if has_failed => Self::NeedsYou,
             MessageState::Accepted => Self::Sent,
             MessageState::Superseded | MessageState::Suppressed => Self::Skipped,
             MessageState::Expired | MessageState::Incomplete => Self::NotSent,
             MessageState::Refused | MessageState::NeedsHuman => Self::NeedsYou,
         }
+    }
+
+    fn of_row(row: &LedgerRow) -> Self {
+        Self::of_state(row.state, row.delivery_status.has_arrived(), row.delivery_status.has_failed())
     }
 }
 

@@ -94,3 +94,13 @@ fn explain_step(code: StepCode, detail: Option<&str>) -> String {
         StepCode::Deleted => "it was deleted on the line".to_owned(),
     }
 }
+
+/// A number with its noun. The plural ends in an s, or is given after `|`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    match noun.split_once('|') {
+        Some((one, _)) if number == 1 => format!("1 {one}"),
+        Some((_, many)) => format!("{number} {many}"),
+        None if number == 1 => format!("1 {noun}"),
+        None => format!("{number} {noun}s"),
+    }
+}

@@ -216,7 +216,7 @@ fn name_senders(first: &str, all: &'static [StarterKind], chosen: &[String]) -> 
     let mut kinds: Vec<&'static StarterKind> = Vec::new();
     for name in chosen {
         let kind = all.iter().find(|kind| kind.name == name);
-        let kind = kind.with_context(|| format!("there is no kind `{name}`"))?;
+        let kind = kind.with_context(|| format!("the kind `{name}` does not exist"))?;
         ensure!(
             kinds.iter().all(|other| other.name != kind.name),
             "`{name}` is named twice; write the second one into client.toml by hand"

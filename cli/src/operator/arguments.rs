@@ -136,7 +136,7 @@ pub(crate) struct DoneArguments {
     pub(super) action: ActionArguments,
 }
 
-/// Where a number comes from. It is no argument: arguments stay in the shell's history.
+/// Where a number comes from. It is not an argument, because arguments stay in the shell's history.
 #[derive(clap::Args)]
 pub(crate) struct PhoneArguments {
     /// The file with the customer's number, such as +972545550199, or - for standard input.

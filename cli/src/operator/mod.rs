@@ -20,7 +20,7 @@ use crate::{
     command_output::CommandOutput,
     confirmation::confirm,
     people_time::PeopleTime,
-    stack_arguments::{ConnectedStack, StackArguments},
+    stack_arguments::{ConnectedStack, StackArguments, block_on},
 };
 pub(crate) use arguments::OperatorCliCommand;
 use arguments::{
@@ -37,8 +37,7 @@ struct RequestedAction<'a> {
 }
 
 pub(crate) fn run_command(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(command))
+    block_on(run(command))?
 }
 
 async fn run(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {

@@ -29,7 +29,10 @@ use tellonce_core::{
 };
 use url::{Host, Url};
 
-use crate::{command_output::CommandOutput, confirmation::confirm, preview::load_config, secrets::SecretsFile};
+use crate::{
+    command_output::CommandOutput, confirmation::confirm, preview::load_config, secrets::SecretsFile,
+    stack_arguments::block_on,
+};
 use registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome};
 
 #[derive(clap::Subcommand)]
@@ -105,8 +108,7 @@ fn register_line(arguments: &WebhookArguments, now: Timestamp) -> anyhow::Result
     log.begin_attempt(&arguments.line, &host, now)?;
     let target = line_events_url(&address, &arguments.line, secret.expose())?;
     let http = bootstrap::build_http_client()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(PROVIDER.register_webhook(&http, &endpoint, token, target.as_str())) {
+    match block_on(PROVIDER.register_webhook(&http, &endpoint, token, target.as_str()))? {
         Ok(registration) => {
             let id = registration.id.as_deref();
             log.record_success(id).with_context(|| {

@@ -12,7 +12,7 @@ use tellonce_core::{
     contact::Phone,
     hash::sha256_hex,
     inbox::build_item_id,
-    ledger::{Ledger, LedgerRow},
+    ledger::{Ledger, LedgerRow, target_queue_name},
 };
 
 use crate::{
@@ -25,7 +25,6 @@ use crate::{
     task::{
         QueueTask, TaskContent,
         created_tasks::{CreatedTasks, NewTask},
-        target_queue_name,
     },
 };
 

@@ -171,7 +171,9 @@ mod tests {
         let churn = std::thread::spawn(move || {
             while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
                 let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(|| {})).collect();
-                threads.into_iter().for_each(|thread| thread.join().unwrap());
+                for thread in threads {
+                    thread.join().unwrap();
+                }
             }
         });
         for _ in 0..5000 {

@@ -1,10 +1,7 @@
 //! Where in `client.toml` something is written.
 
+use tellonce_check::find_line;
 use tellonce_core::{client_config::ClientConfig, ledger::IdempotencyKey};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
 
 /// The section of `client.toml` that decided about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,22 +53,6 @@ fn find_stage(
         stage.strip_prefix(&own).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
     names.filter(fits).max_by_key(String::len)
-}
-
-/// The line of a key, from 1.
-pub(super) fn find_line(text: &str, path: &[&str]) -> Option<usize> {
-    let root = DeTable::parse(text).ok()?;
-    let (mut table, mut start) = (root.get_ref(), None);
-    for (depth, name) in path.iter().enumerate() {
-        let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
-        start = Some(key.span().start);
-        match Spanned::get_ref(value) {
-            DeValue::Table(inner) => table = inner,
-            _ if depth + 1 == path.len() => {}
-            _ => return None,
-        }
-    }
-    Some(text.bytes().take(start?).filter(|byte| *byte == b'\n').count() + 1)
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Snapshot<'_> {
     }
 
     /// One customer: what happened to each message, what was written, and what CRMs and the team
-    /// got. `None` if there is no such customer.
+    /// got. `None` if the customer is not known.
     pub(super) fn render_customer_page(&self, id: &str) -> Option<Value> {
         let person = self.people.of_id(id)?;
         let rows = self.view.message_rows().filter(|row| row["to"] == person.contact.as_str());

@@ -9,7 +9,7 @@ use tellonce_core::ledger::IdempotencyKey;
 use tellonce_ops::{ClientStack, ReportStep, SubjectReport};
 
 use super::{
-    config_lines::{find_line, find_section},
+    config_lines::find_section,
     console_state::ConsoleState,
     parts::ListPart,
     people::matches_search,
@@ -121,7 +121,7 @@ impl Snapshot<'_> {
         let header = self.find_header(subject)?;
         let appointment = report.appointment.as_ref()?;
         let calendar = &appointment.calendar;
-        let line = find_line(&self.loaded.text, &["calendars", calendar]);
+        let line = tellonce_check::find_line(&self.loaded.text, &["calendars", calendar]);
         let unsent = appointment.unsent_reminders.iter().map(|reminder| {
             json!({
                 "stage": reminder.stage, "begins_at": reminder.begins_at.as_millisecond(), "why": reminder.explanation,

@@ -27,17 +27,14 @@ pub(super) enum Standing {
 impl Standing {
     /// How the message of a row stands.
     pub(super) fn of_row(row: &Value) -> Self {
-        let arrived = matches!(row["delivery_status"].as_str(), Some("delivered" | "read"));
-        match row["state"].as_str().and_then(MessageState::from_name) {
-            Some(MessageState::Held | MessageState::Claimed | MessageState::Unknown) => Self::Waiting,
-            Some(MessageState::Accepted) if arrived => Self::Arrived,
-            Some(MessageState::Accepted) if row["failed"] == true => Self::NeedsYou,
-            Some(MessageState::Accepted) => Self::Sent,
-            Some(MessageState::Superseded | MessageState::Suppressed) => Self::Skipped,
-            Some(
-                MessageState::Expired | MessageState::Incomplete | MessageState::Refused | MessageState::NeedsHuman,
-            )
-            | None => Self::NeedsYou,
+        let has_arrived = matches!(row["delivery_status"].as_str(), Some("delivered" | "read"));
+        let state = row["state"].as_str().and_then(MessageState::from_name);
+        match state.map(|state| tellonce_ops::Standing::of_state(state, has_arrived, row["failed"] == true)) {
+            Some(tellonce_ops::Standing::Waiting) => Self::Waiting,
+            Some(tellonce_ops::Standing::Sent) => Self::Sent,
+            Some(tellonce_ops::Standing::Arrived) => Self::Arrived,
+            Some(tellonce_ops::Standing::Skipped) => Self::Skipped,
+            Some(tellonce_ops::Standing::NotSent | tellonce_ops::Standing::NeedsYou) | None => Self::NeedsYou,
         }
     }
 }

@@ -34,13 +34,6 @@ const SAMPLE_NUMBERS: [&str; 8] = [
     "11961234567",
 ];
 
-/// The client's `client.toml` as it is now.
-pub(crate) fn read_config(stack: &LocalStack) -> anyhow::Result<ClientConfig> {
-    let path = stack.client_folder().join("client.toml");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
-    ClientConfig::parse(&text).with_context(|| format!("in {}", path.display()))
-}
-
 /// A sample, and what leads from it to the message.
 pub(crate) struct FirstMessage {
     pub(crate) batch: DeliveryBatch,
@@ -60,9 +53,9 @@ pub(crate) struct SampleFactory {
 }
 
 impl SampleFactory {
-    /// The next sample for the client as its `client.toml` is now.
+    /// The next sample for the client as the functions have it now.
     pub(crate) fn build(&self, stack: &LocalStack) -> anyhow::Result<FirstMessage> {
-        let config = read_config(stack)?;
+        let config = stack.loaded_client().config.clone().context("no function can load client.toml")?;
         let now = Timestamp::from_millisecond(stack.clock().now_ms())?;
         let first = match self.build_order(stack, &config, now)? {
             Some(order) => order,
@@ -155,7 +148,7 @@ fn sample_phone(country: &str) -> anyhow::Result<String> {
     let parse = |number: &&str| Phone::parse(number, country, PhoneRule::Possible).ok();
     let phone = SAMPLE_NUMBERS.iter().filter_map(parse).find(|phone| phone.is_of_country(country));
     let phone = phone.with_context(|| {
-        format!("there is no sample number of `{country}`; submit the form in the console with a number of yours")
+        format!("no sample number is of `{country}`; submit the form in the console with a number of yours")
     })?;
     Ok(phone.expose().to_owned())
 }

@@ -140,7 +140,7 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
         ..StackOptions::new(&root)
     };
     let stack = LocalStack::start_with_console(options, tellonce_console::build_router).await?;
-    if let Some(problems) = render_problems(stack.client_folder(), |name| has_secret(&stack, name)) {
+    if let Some(problems) = render_problems(stack.client_folder(), &stack.loaded_client()) {
         print_line(&format!("\n{problems}"))?;
     }
     let keys = Keys::open();
@@ -149,10 +149,6 @@ async fn run_stack(arguments: LocalArguments, root: PathBuf) -> anyhow::Result<(
     print_line("Stopping.")?;
     stack.shutdown().await;
     result
-}
-
-fn has_secret(stack: &LocalStack, name: &str) -> bool {
-    stack.secrets().current_value(name).is_some()
 }
 
 /// The port that was asked for. Without one, the default or the next free one, which is said.
@@ -175,7 +171,7 @@ fn print_line(text: &str) -> anyhow::Result<()> {
 /// Follows the keyboard until `q`, Ctrl-C or SIGTERM, and prints what happens in the meantime.
 async fn follow_keyboard(stack: &Arc<LocalStack>, mut keys: Keys) -> anyhow::Result<()> {
     let commands = KeyboardCommands::default();
-    let zone = first_message::read_config(stack).map_or(TimeZone::UTC, |config| config.own_zone());
+    let zone = stack.loaded_client().config.as_ref().map_or(TimeZone::UTC, |config| config.own_zone());
     let (lines, mut activity) = (ActivityLines { zone }, stack.activity().subscribe());
     // Without a terminal (a service) the input ends at once, which does not mean quit.
     let mut input_open = true;

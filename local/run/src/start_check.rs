@@ -2,19 +2,17 @@
 
 use std::path::Path;
 
-use tellonce_check::{CheckReport, Finding, Severity, check_file, list_needed_secrets};
+use tellonce_check::{Finding, Severity};
+use tellonce_stack::LoadedClient;
 
 /// More findings scroll the rest of the start away. `tellonce check` prints all.
 const MAX_SHOWN: usize = 5;
 
 /// The errors in the settings with line and remedy, and the missing secrets. `None` if all is well.
-pub(crate) fn render_problems(client: &Path, has_secret: impl Fn(&str) -> bool) -> Option<String> {
+pub(crate) fn render_problems(client: &Path, loaded: &LoadedClient) -> Option<String> {
     let file = client.join("client.toml");
-    let CheckReport { config, findings } = check_file(&std::fs::read_to_string(&file).ok()?);
+    let LoadedClient { config, findings, missing_secrets: missing, .. } = loaded;
     let errors: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
-    let needed = config.as_ref().map(list_needed_secrets).unwrap_or_default();
-    let missing: Vec<&str> =
-        needed.iter().map(|secret| secret.name.as_str()).filter(|name| !has_secret(name)).collect();
     let mut lines = Vec::new();
     if !errors.is_empty() {
         let effect = if config.is_none() { ", so the functions cannot load it" } else { "" };
@@ -50,7 +48,8 @@ mod tests {
     fn render(text: &str, has_secret: bool) -> Option<String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("client.toml"), text).unwrap();
-        let shown = render_problems(folder.path(), |_| has_secret)?;
+        let loaded = LoadedClient::read(&folder.path().join("client.toml"), None, |_| has_secret, 0);
+        let shown = render_problems(folder.path(), &loaded)?;
         Some(shown.replace(folder.path().to_str().unwrap(), "clients/demo"))
     }
 

@@ -6,7 +6,7 @@ use tellonce_core::{
 };
 use tellonce_stack::LocalStack;
 
-use crate::{first_message::read_config, keyboard::KEYS_HELP};
+use crate::keyboard::KEYS_HELP;
 
 /// The addresses, a request to try, and the keys.
 pub(crate) fn render(stack: &LocalStack, needs_enter: bool) -> String {
@@ -36,7 +36,7 @@ pub(crate) fn render(stack: &LocalStack, needs_enter: bool) -> String {
 
 /// A request that shows what happens without a proof, if a sender of this client posts.
 fn render_request(stack: &LocalStack) -> Option<String> {
-    let config = read_config(stack).ok()?;
+    let config = stack.loaded_client().config.clone()?;
     let store = config.stores.keys().next().map(|name| format!("/stores/{name}"));
     let calendar = || {
         let posts_json = |calendar: &CalendarKind| calendar.sender().is_some() && calendar.facts().body.json;

@@ -247,6 +247,12 @@ impl ClientConfig {
         Self::deserialize(value).map_err(serde::de::Error::custom)
     }
 
+    /// The calendars that are feeds.
+    pub fn feed_names(&self) -> impl Iterator<Item = &str> {
+        let feeds = self.calendars.iter().filter(|(_, calendar)| matches!(calendar.kind, CalendarKind::Ics(_)));
+        feeds.map(|(name, _)| name.as_str())
+    }
+
     /// Name of the secret that verifies the deliveries of a store, calendar or form.
     pub fn webhook_secret_name(&self, sender: &str) -> String {
         format!("tellonce/{}/webhooks/{sender}", self.client)

@@ -204,11 +204,11 @@ fn write_queue(item: &mut ItemWriter, row: &LedgerRow) {
     item.optional_time("handled_at", row.handled_at);
 }
 
-/// Whether a person should look at a row: the customer was not told, or perhaps not, and nobody has
-/// settled it yet.
+/// Whether a person should look at a row: the customer did not get the message, or perhaps not, and
+/// it is not settled yet.
 fn needs_person(row: &LedgerRow) -> bool {
     let last_step = row.trail.steps().last().map(|step| &*step.code);
-    let was_not_told = match row.state {
+    let is_undelivered = match row.state {
         MessageState::NeedsHuman | MessageState::Refused => true,
         // An event that came too late is mostly one of the past: an import, a repeat.
         MessageState::Expired => last_step != Some(StepCode::ExpiredOnArrival.name()),
@@ -221,7 +221,7 @@ fn needs_person(row: &LedgerRow) -> bool {
         | MessageState::Superseded
         | MessageState::Suppressed => false,
     };
-    was_not_told && row.handled_at.is_none()
+    is_undelivered && row.handled_at.is_none()
 }
 
 fn write_context(item: &mut ItemWriter, context: &MessageContext) {

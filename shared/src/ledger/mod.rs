@@ -38,7 +38,9 @@ pub use due_items::{DueItem, DueKind};
 pub use greeting_history::ContactState;
 pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
 pub use item::{LedgerItemError, NEEDS_PERSON_QUEUE};
-pub use known_queues::refused_queue_name;
+pub use known_queues::{
+    KNOWN_QUEUES_SUBJECT, crm_queue_name, destination_queues, known_queue_names, refused_queue_name, target_queue_name,
+};
 pub use outbound_message::{Content, OutboundMessage};
 #[cfg(test)]
 pub(crate) use row::waiting_row;

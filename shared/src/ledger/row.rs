@@ -162,7 +162,7 @@ pub struct LedgerRow {
     pub lease_until: Option<Timestamp>,
     /// When the sweep processes it, while it waits.
     pub due_at: Option<Timestamp>,
-    /// When a person settled what it needed. `None` if nobody did.
+    /// When a person settled what it needed. `None` if it is not settled.
     pub handled_at: Option<Timestamp>,
     /// Since when it waits although it should have gone. `None` while it waits for the end of the
     /// quiet hours, or for the next day because of the line's first contacts.
@@ -206,7 +206,7 @@ impl LedgerRow {
     }
 
     /// Takes what the phone reported. If it is news that the message failed, it needs a person
-    /// again: whoever settled it believed that it had arrived.
+    /// again: the person who settled it believed that it had arrived.
     pub(super) fn take_delivery_status(&mut self, reported: DeliveryStatus, at: Timestamp) {
         let before = self.delivery_status;
         self.delivery_status = before.combine_with(reported);

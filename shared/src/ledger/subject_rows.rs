@@ -1,17 +1,16 @@
 //! All rows of one subject.
 
-use aws_sdk_dynamodb::{
-    Client,
-    error::SdkError,
-    types::{AttributeValue as Value, KeysAndAttributes},
-};
+use aws_sdk_dynamodb::{Client, types::AttributeValue as Value};
 
 use super::{
     IdempotencyKey, Ledger, LedgerError, LedgerItemError, LedgerRow, appointment_header,
     item::from_item,
     table::{is_header, read_all_pages},
 };
-use crate::{appointment::Appointment, attributes::Item};
+use crate::{
+    appointment::Appointment,
+    attributes::{Item, read_batch},
+};
 
 impl Ledger {
     /// Reads the rows of all messages of a subject, consistently.
@@ -70,11 +69,7 @@ pub async fn read_rows(db: &Client, table: &str, keys: &[IdempotencyKey]) -> Res
         let part = |text: &str| Value::S(text.to_owned());
         Item::from([("subject".to_owned(), part(key.subject())), ("stage".to_owned(), part(key.stage()))])
     };
-    let keys = KeysAndAttributes::builder().set_keys(Some(keys.iter().map(key_of).collect())).build();
-    let keys = keys.map_err(|error| LedgerError::BatchGet(Box::new(SdkError::construction_failure(error))))?;
-    let answer = db.batch_get_item().request_items(table, keys).send().await;
-    let answer = answer.map_err(|error| LedgerError::BatchGet(Box::new(error)))?;
-    for item in answer.responses.unwrap_or_default().remove(table).unwrap_or_default() {
+    for item in read_batch(db, table, keys.iter().map(key_of).collect(), None).await.map_err(LedgerError::BatchGet)? {
         rows.add(&item);
     }
     Ok(rows)

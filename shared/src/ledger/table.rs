@@ -212,7 +212,8 @@ pub enum QueueKind {
 }
 
 impl QueueKind {
-    pub(super) const fn stage(self) -> &'static str {
+    /// The stage of the row with their names.
+    pub const fn stage(self) -> &'static str {
         match self {
             Self::Lines => "lines",
             Self::Destinations => "destinations",

@@ -3,7 +3,7 @@
 use tellonce_core::{client_config::ClientConfig, inbox::Inbox};
 
 use super::operator_error::OperatorError;
-use crate::{client_stack::ClientStack, client_tables::ClientTables};
+use crate::{client_stack::ClientStack, client_tables::ClientTables, inbox_kind::InboxKind};
 
 /// How far a command is that needs several invocations of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,33 +23,6 @@ pub(super) struct StackAccess<'a> {
     pub(super) on_progress: &'a (dyn Fn(Progress) + Sync),
 }
 
-/// A function with the inbox that it reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum InboxKind {
-    Stores,
-    Calendars,
-    Forms,
-    Lines,
-}
-
-impl InboxKind {
-    pub(super) const ALL: [Self; 4] = [Self::Stores, Self::Calendars, Self::Forms, Self::Lines];
-
-    /// The name of the function.
-    pub(super) fn function(self) -> &'static str {
-        match self {
-            Self::Stores => "order-notifier",
-            Self::Calendars => "reminder-scheduler",
-            Self::Forms => "lead-first-touch",
-            Self::Lines => "conversation-sync",
-        }
-    }
-
-    pub(super) fn of_function(function: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.function() == function)
-    }
-}
-
 impl StackAccess<'_> {
     /// The names of the senders of an inbox.
     pub(super) fn list_senders(&self, kind: InboxKind) -> Vec<&str> {
@@ -64,19 +37,9 @@ impl StackAccess<'_> {
         }
     }
 
-    pub(super) fn inbox_table(&self, kind: InboxKind) -> &str {
-        let names = &self.tables.names;
-        match kind {
-            InboxKind::Stores => &names.store_inbox,
-            InboxKind::Calendars => &names.booking_inbox,
-            InboxKind::Forms => &names.lead_inbox,
-            InboxKind::Lines => &names.line_inbox,
-        }
-    }
-
     pub(super) fn inbox(&self, kind: InboxKind) -> Inbox {
         let days = self.config.retention.inbox_days;
-        Inbox::new(self.stack.dynamodb.clone(), self.inbox_table(kind).to_owned(), days)
+        Inbox::new(self.stack.dynamodb.clone(), self.tables.inbox_table(kind).to_owned(), days)
     }
 
     /// Checks that a name is configured.

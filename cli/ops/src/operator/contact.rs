@@ -8,10 +8,8 @@ use tellonce_core::{
     contact::{Lid, Phone},
 };
 
-use super::{
-    access::{InboxKind, StackAccess},
-    operator_error::OperatorError,
-};
+use super::{access::StackAccess, operator_error::OperatorError};
+use crate::inbox_kind::InboxKind;
 
 /// A contact, without its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

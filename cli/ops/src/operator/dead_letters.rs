@@ -11,11 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tellonce_core::replay::ReplayCommand;
 
-use super::{
-    access::{InboxKind, StackAccess},
-    operator_error::OperatorError,
-    replay::walk,
-};
+use super::{access::StackAccess, operator_error::OperatorError, replay::walk};
+use crate::inbox_kind::InboxKind;
 
 /// How long a listed message is hidden at most, in seconds.
 const LIST_HIDDEN_SECONDS: i32 = 60;

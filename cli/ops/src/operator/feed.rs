@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tellonce_core::{client_config::CalendarKind, feed::FeedStore};
+use tellonce_core::feed::FeedStore;
 
 use super::{access::StackAccess, operator_error::OperatorError};
 
@@ -24,9 +24,7 @@ pub struct FeedPlan {
 }
 
 pub(super) async fn plan(access: StackAccess<'_>, calendar: String) -> Result<FeedPlan, OperatorError> {
-    let calendars = access.config.calendars.iter();
-    let feeds = calendars.filter(|(_, config)| matches!(config.kind, CalendarKind::Ics(_)));
-    StackAccess::require_known("feed", &calendar, feeds.map(|(name, _)| name.as_str()))?;
+    StackAccess::require_known("feed", &calendar, access.config.feed_names())?;
     let snapshot = feed_store(access).load(&calendar).await?;
     if snapshot.suspect_since.is_none() && snapshot.postponing_since.is_none() {
         return Err(OperatorError::NothingToAccept(calendar));

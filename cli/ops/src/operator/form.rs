@@ -5,10 +5,11 @@ use serde_json::json;
 use tellonce_core::replay::ReplayCommand;
 
 use super::{
-    access::{InboxKind, Progress, StackAccess},
+    access::{Progress, StackAccess},
     operator_error::OperatorError,
     replay::walk,
 };
+use crate::inbox_kind::InboxKind;
 
 /// The outcome of a lead of a held form.
 const HELD_OUTCOME: &str = "held-for-review";

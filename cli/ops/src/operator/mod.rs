@@ -28,6 +28,7 @@ use crate::{
     client_stack::ClientStack,
     client_tables::ClientTables,
     operations::{Operation, OperationLog},
+    sentences::count,
 };
 
 pub use access::Progress;
@@ -199,7 +200,7 @@ impl fmt::Display for CommandOutcome {
             Self::Retried(tasks) => write!(f, "{} again", count(*tasks, "task waits|tasks wait")),
             Self::OptOutChanged(true) => f.write_str("the opt-out is changed"),
             Self::OptOutChanged(false) => f.write_str("nothing changed"),
-            Self::Settled => f.write_str("it needs nobody any more"),
+            Self::Settled => f.write_str("it is settled"),
             Self::Replayed(deliveries) => write!(f, "replayed {}", count(*deliveries, "delivery|deliveries")),
             Self::DeadLetters(DeadLettersResult { replayed, deleted, kept }) => write!(
                 f,
@@ -208,16 +209,6 @@ impl fmt::Display for CommandOutcome {
                 count(*deleted, "dead letter")
             ),
         }
-    }
-}
-
-/// A number with its noun. The plural ends in an s, or is given after `|`.
-fn count(number: usize, noun: &str) -> String {
-    match noun.split_once('|') {
-        Some((one, _)) if number == 1 => format!("1 {one}"),
-        Some((_, many)) => format!("{number} {many}"),
-        None if number == 1 => format!("1 {noun}"),
-        None => format!("{number} {noun}s"),
     }
 }
 

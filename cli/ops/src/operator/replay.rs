@@ -10,9 +10,10 @@ use tellonce_core::{
 };
 
 use super::{
-    access::{InboxKind, Progress, StackAccess},
+    access::{Progress, StackAccess},
     operator_error::OperatorError,
 };
+use crate::inbox_kind::InboxKind;
 
 /// The outcomes of deliveries that could not be processed.
 const FAILED_OUTCOMES: [&str; 4] = ["failed", "lookup-failed", "newer-version", "quarantined"];
@@ -205,7 +206,7 @@ pub(super) async fn run(access: StackAccess<'_>, plan: &ReplayPlan) -> Result<us
 pub(super) async fn plan_delivery(access: StackAccess<'_>, delivery: String) -> Result<DeliveryPlan, OperatorError> {
     let sender = delivery.split('#').next().unwrap_or_default();
     for kind in InboxKind::ALL.into_iter().filter(|kind| access.list_senders(*kind).contains(&sender)) {
-        let get = access.stack.dynamodb.get_item().table_name(access.inbox_table(kind));
+        let get = access.stack.dynamodb.get_item().table_name(access.tables.inbox_table(kind));
         let get = get.key("id", text_value(delivery.as_str()));
         let get = get.projection_expression("id, received_at, outcome, outcome_text");
         let item = get.send().await.map_err(|error| OperatorError::Read(Box::new(error)))?.item;

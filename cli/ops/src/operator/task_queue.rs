@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tellonce_core::ledger::refused_queue_name;
+use tellonce_core::ledger::{destination_queues, refused_queue_name};
 
 use super::{
-    access::{InboxKind, Progress, StackAccess},
+    access::{Progress, StackAccess},
     operator_error::OperatorError,
 };
+use crate::inbox_kind::InboxKind;
 
 /// What a command will do to a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,8 +27,7 @@ struct Retried {
 }
 
 pub(super) async fn plan(access: StackAccess<'_>, queue: String) -> Result<RetryPlan, OperatorError> {
-    let crms = access.config.crms.keys().map(|name| format!("crm:{name}"));
-    let known: Vec<String> = crms.chain(access.config.targets.keys().map(|name| format!("target:{name}"))).collect();
+    let known = destination_queues(access.config);
     StackAccess::require_known("queue", &queue, known.iter().map(String::as_str))?;
     let refused = access.tables.count_due(&refused_queue_name(&queue), None).await?;
     Ok(RetryPlan { queue, refused })

@@ -30,6 +30,7 @@ use tellonce_core::{
     client_config::{ClientConfig, CrmConfig, TargetConfig},
     dispatch::Dispatcher,
     fault::error_chain,
+    ledger::{crm_queue_name, target_queue_name},
 };
 
 use destination::{Destination, DestinationConnections};
@@ -41,10 +42,7 @@ use crate::{
     api_client::RateLimiter,
     queue_worker::queue_lease::{QueueLeases, RunEnd},
     record_store::{ItemKey, RecordStore, RecordStoreError},
-    task::{
-        created_tasks::{CreatedTasks, NewTask},
-        crm_queue_name, target_queue_name,
-    },
+    task::created_tasks::{CreatedTasks, NewTask},
 };
 
 /// Delivers tasks to CRMs and targets.

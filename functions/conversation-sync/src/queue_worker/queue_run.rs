@@ -46,6 +46,8 @@ pub(super) struct QueueRun<'a> {
 struct RunCredential {
     /// None for e-mail and SNS.
     secret_name: Option<String>,
+    /// Where an operator stores a valid one. Empty for e-mail and SNS.
+    location: String,
     value: Option<Secret>,
     is_refreshed: bool,
 }
@@ -170,7 +172,8 @@ impl QueueRun<'_> {
             Destination::Target(name, _) => config.target_secret_name(name),
         };
         let value = self.dispatcher.secrets.get_current(&secret_name, self.current_time()).await?;
-        Ok(RunCredential { secret_name: Some(secret_name), value: Some(value), is_refreshed: false })
+        let location = config.secrets.locate(&secret_name).to_string();
+        Ok(RunCredential { secret_name: Some(secret_name), location, value: Some(value), is_refreshed: false })
     }
 
     async fn work_task(
@@ -242,10 +245,7 @@ impl QueueRun<'_> {
 
     async fn deliver_task(&self, task: &QueueTask, credential: &RunCredential) -> Result<AttemptOutcome, ApiError> {
         let connections = self.connections;
-        // Where an operator stores a valid one.
-        let layout = self.dispatcher.config.secrets;
-        let location = credential.secret_name.as_deref().map(|name| layout.locate(name).to_string());
-        let secret_name = location.as_deref().unwrap_or_default();
+        let secret_name = credential.location.as_str();
         let api_client =
             |base_url| ApiClient { http: &connections.http, base_url, rate_limiter: self.rate_limiter, secret_name };
         match (&self.destination, &task.content) {

@@ -11,14 +11,14 @@ use serde_json::json;
 use tellonce_core::{
     dispatch::Dispatcher,
     fault::error_chain,
-    ledger::QueueKind,
+    ledger::{QueueKind, target_queue_name},
     telemetry::{self, DestinationKind, Gauge},
 };
 
 use super::{QueueWorker, destination::Destination};
 use crate::{
     record_store::{ItemKey, RecordStoreError},
-    task::{QueueTask, target_queue_name},
+    task::QueueTask,
 };
 
 /// What the report found. The default is that of a report that was not made.

@@ -1,14 +1,20 @@
 //! Creates the entry of a message for each CRM.
 
 use jiff::Timestamp;
-use tellonce_core::{client_config::ClientConfig, contact::Phone, inbox::InboxItem, ledger::IdempotencyKey, wording};
+use tellonce_core::{
+    client_config::ClientConfig,
+    contact::Phone,
+    inbox::InboxItem,
+    ledger::{IdempotencyKey, crm_queue_name},
+    wording,
+};
 
 use crate::{
     crm::CrmEntry,
     line_event::LineMessage,
     message_record::message_subject,
     record_store::{ItemKey, RecordStore, RecordStoreError, retention_days},
-    task::{QueueTask, TaskContent, crm_queue_name},
+    task::{QueueTask, TaskContent},
 };
 
 /// Creates one task for each CRM that covers the line. A repeated call creates nothing new.

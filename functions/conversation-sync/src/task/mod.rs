@@ -219,16 +219,6 @@ impl TaskContent {
     }
 }
 
-/// The queue of a CRM.
-pub fn crm_queue_name(name: &str) -> String {
-    format!("crm:{name}")
-}
-
-/// The queue of a target.
-pub fn target_queue_name(name: &str) -> String {
-    format!("target:{name}")
-}
-
 impl Persisted for QueueTask {
     fn due_in_queue(&self) -> Option<(String, Timestamp)> {
         match self.state {

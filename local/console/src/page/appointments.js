@@ -3,7 +3,7 @@
 import { act, rowsOf, state } from "./api.js";
 import { h, button, keyed, more, update, link } from "./dom.js";
 import { KINDS, chip, soon, when } from "./format.js";
-import { back, empty, facts, messageRow, section, trail } from "./lists.js";
+import { back, detailPage, empty, facts, messageRow, section, trail } from "./lists.js";
 import { copyLink, details, replayButton } from "./messages.js";
 import { pager } from "./app.js";
 
@@ -59,21 +59,12 @@ function bookForm(calendars) {
   ], { open: state.lists.list?.total ? null : true, class: "more card" });
 }
 
-export const one = {
+export const one = detailPage({
   title: () => state.detail?.when,
   request: route => ({ name: "appointment", id: route.id }),
-  build() {
-    one.box = h("div", { class: "detail" });
-    return [one.box];
-  },
-  refresh(route) {
-    const page = state.detail;
-    if (!page) return;
-    update(one.box, page, () => page.missing
-      ? [back("/appointments", "Appointments"), h("h1", {}, "No such appointment"), empty("The ledger has no ", h("code", {}, route.id), ".")]
-      : appointmentPage(page));
-  },
-};
+  missing: route => [back("/appointments", "Appointments"), h("h1", {}, "No such appointment"), empty("The ledger has no ", h("code", {}, route.id), ".")],
+  render: page => appointmentPage(page),
+});
 
 function appointmentPage(page) {
   const [label, tone] = STATUS[page.status] ?? [page.status, "needs-you"];

@@ -3,7 +3,7 @@
 import { act, rowsOf, state } from "./api.js";
 import { h, button, keyed, update } from "./dom.js";
 import { STANDINGS, chip, count, time, when } from "./format.js";
-import { back, empty, messageRow, section } from "./lists.js";
+import { back, detailPage, empty, messageRow, section } from "./lists.js";
 import { copyLink } from "./messages.js";
 import { pager } from "./app.js";
 
@@ -38,21 +38,12 @@ const line = () => (state.detail.conversation.at(-1)?.line) ?? (state.try?.event
 const AUTHORS = { customer: "Customer", tellonce: "tellonce", team: "Team" };
 const STATUS = { sent: "sent", delivered: "arrived", read: "read", failed: "failed" };
 
-export const one = {
+export const one = detailPage({
   title: () => state.detail?.name || "Customer",
   request: route => ({ name: "customer", id: route.id }),
-  build() {
-    one.box = h("div", { class: "detail" });
-    return [one.box];
-  },
-  refresh(route) {
-    const page = state.detail;
-    if (!page) return;
-    update(one.box, page, () => page.missing
-      ? [back("/customers", "Customers"), h("h1", {}, "No such customer"), empty(`Nothing was sent to the customer ${route.id} in this state.`)]
-      : customerPage(page));
-  },
-};
+  missing: route => [back("/customers", "Customers"), h("h1", {}, "No such customer"), empty(`Nothing was sent to the customer ${route.id} in this state.`)],
+  render: page => customerPage(page),
+});
 
 function customerPage(page) {
   const counts = page.messages.reduce((all, row) => ({ ...all, [row.standing]: (all[row.standing] ?? 0) + 1 }), {});

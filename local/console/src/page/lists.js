@@ -1,6 +1,7 @@
 // Rows that several pages show.
 
-import { h, link } from "./dom.js";
+import { state } from "./api.js";
+import { h, link, update } from "./dom.js";
 import { chip, soon, span, time } from "./format.js";
 
 /** A message in a list. */
@@ -29,3 +30,20 @@ export const trail = (steps, extra) => h("ol", { class: "trail" }, steps.map(ste
 export const section = (title, ...children) => h("section", { class: "card" }, h("h2", {}, title), children);
 
 export const back = (href, label) => link(href, { class: "back" }, "‹ ", label);
+
+/** The page of one thing. `missing` is what it says if the run does not know the thing. */
+export function detailPage({ title, request, missing, render }) {
+  let box;
+  return {
+    title,
+    request,
+    build() {
+      box = h("div", { class: "detail" });
+      return [box];
+    },
+    refresh(route) {
+      const page = state.detail;
+      if (page) update(box, page, () => page.missing ? missing(route) : render(page));
+    },
+  };
+}

@@ -3,7 +3,7 @@
 import { act, deliveryBody, rowsOf, notify, state } from "./api.js";
 import { h, button, keyed, more, update, link } from "./dom.js";
 import { STANDINGS, chip, rawValue, time } from "./format.js";
-import { back, empty, facts, messageRow, section, trail } from "./lists.js";
+import { back, detailPage, empty, facts, messageRow, section, trail } from "./lists.js";
 import { filters, pager } from "./app.js";
 
 export const request = route => ({ name: "messages", standing: STANDINGS[route.filter] ? route.filter : null, search: route.search });
@@ -35,21 +35,12 @@ export function refresh(route) {
 /* The body of a delivery, behind a disclosure. */
 const bodyOf = id => more("The body of the delivery", () => { const box = h("pre", {}, "…"); deliveryBody(id).then(body => { box.textContent = body; }); return box; });
 
-export const one = {
+export const one = detailPage({
   title: () => state.detail?.title,
   request: route => ({ name: "message", id: route.id }),
-  build() {
-    one.box = h("div", { class: "detail" });
-    return [one.box];
-  },
-  refresh(route) {
-    const page = state.detail;
-    if (!page) return;
-    update(one.box, page, () => page.missing ? missing(route) : messagePage(page));
-  },
-};
-
-const missing = route => [back("/messages", "Messages"), h("h1", {}, "No such message"), empty("The ledger has no ", h("code", {}, route.id), ". A new state (", h("code", {}, "cargo run -- --fresh"), ") forgets all messages.")];
+  missing: route => [back("/messages", "Messages"), h("h1", {}, "No such message"), empty("The ledger has no ", h("code", {}, route.id), ". A new state (", h("code", {}, "cargo run -- --fresh"), ") forgets all messages.")],
+  render: page => messagePage(page),
+});
 
 function messagePage(page) {
   return [

@@ -3,7 +3,7 @@
 import { act, rowsOf, state } from "./api.js";
 import { $, h, button, keyed, update } from "./dom.js";
 import { chip, span, time } from "./format.js";
-import { back, empty, messageRow, section } from "./lists.js";
+import { back, detailPage, empty, messageRow, section } from "./lists.js";
 import { copyLink, details, replayButton } from "./messages.js";
 import { filters, pager } from "./app.js";
 
@@ -58,21 +58,12 @@ function nowRow(row, isNew) {
 }
 
 /** One delivery. */
-export const one = {
+export const one = detailPage({
   title: () => state.detail?.sender,
   request: route => ({ name: "delivery", id: route.id }),
-  build() {
-    one.box = h("div", { class: "detail" });
-    return [one.box];
-  },
-  refresh(route) {
-    const page = state.detail;
-    if (!page) return;
-    update(one.box, page, () => page.missing
-      ? [back("/", "Now"), h("h1", {}, "No such delivery"), empty("No inbox has ", h("code", {}, route.id), ".")]
-      : deliveryPage(page));
-  },
-};
+  missing: route => [back("/", "Now"), h("h1", {}, "No such delivery"), empty("No inbox has ", h("code", {}, route.id), ".")],
+  render: page => deliveryPage(page),
+});
 
 const deliveryPage = page => [
   h("div", { class: "crumbs" }, back("/", "Now"), h("span", { class: "actions" }, copyLink(), replayButton(page.id))),

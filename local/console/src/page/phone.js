@@ -1,4 +1,4 @@
-// The customer's phone: follows the newest message, unless somebody chose a phone, scrolls or types.
+// The customer's phone: follows the newest message, unless a person chose a phone, scrolls or types.
 
 import { act, rowsOf, state } from "./api.js";
 import { $, h, keyed, update, link, fill } from "./dom.js";

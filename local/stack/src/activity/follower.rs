@@ -60,7 +60,7 @@ impl Follower {
     fn read_changes(&mut self, dynamo: &EmbeddedDynamo) -> anyhow::Result<Vec<ActivityEvent>> {
         let position = dynamo.change_position();
         let TableChanges::Items(mut changed) = dynamo.changes_since(self.position) else {
-            // Expired items were removed: that is no step of a message.
+            // Expired items were removed: that is not a step of a message.
             self.position = position;
             return Ok(Vec::new());
         };

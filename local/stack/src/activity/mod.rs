@@ -7,8 +7,8 @@
 //! line for a terminal.
 //!
 //! Promises: an entry names no customer, and holds no text, number or secret. The log is bounded.
-//! In a state folder its last entries survive a restart. A loss of some is no harm: the ledger and
-//! the inboxes keep what must stay.
+//! In a state folder its last entries survive a restart. A loss of some does not matter: the ledger
+//! and the inboxes keep what must stay.
 
 mod follower;
 
@@ -217,7 +217,7 @@ impl ActivityLog {
         }
         held.keep(entry.clone());
         // Sent under the lock, so that subscribers get the entries in their order. Without a
-        // subscriber there is nobody to send it to.
+        // subscriber, the send fails.
         drop(self.news.send(entry));
     }
 

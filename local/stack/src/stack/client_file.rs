@@ -26,6 +26,35 @@ pub struct LoadedClient {
 }
 
 impl LoadedClient {
+    /// Reads and checks the file. `before` is the configuration that the functions have, or `None`
+    /// at the start: then they load every file that they can read, also one with errors.
+    pub fn read(
+        path: &Path,
+        before: Option<Arc<ClientConfig>>,
+        has_secret: impl Fn(&str) -> bool,
+        now_ms: i64,
+    ) -> Self {
+        let (text, findings, config) = match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let report = check_file(&text);
+                (text, report.findings, report.config)
+            }
+            Err(error) => {
+                let problem = format!("the file cannot be read: {error}");
+                let remedy = "write the file again, or stop the run".to_owned();
+                (String::new(), vec![Finding { severity: Severity::Error, line: 1, problem, remedy }], None)
+            }
+        };
+        let needed = config.as_ref().map(list_needed_secrets).unwrap_or_default();
+        let mut missing_secrets: Vec<String> = needed.into_iter().map(|secret| secret.name).collect();
+        missing_secrets.retain(|name| !has_secret(name));
+        let mut loaded = Self { config: before, text, findings, missing_secrets, read_at_ms: now_ms };
+        if loaded.config.is_none() || !loaded.has_errors() {
+            loaded.config = config.map(Arc::new);
+        }
+        loaded
+    }
+
     /// Whether the functions do not have what is in the file.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
@@ -50,33 +79,4 @@ impl ClientFile {
 pub(super) fn read_stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
-}
-
-/// Reads and checks the file. `before` is the configuration that the functions have, or `None` at
-/// the start: then they load every file that they can read, also one with errors.
-pub(super) fn read_and_check(
-    path: &Path,
-    before: Option<Arc<ClientConfig>>,
-    has_secret: impl Fn(&str) -> bool,
-    now_ms: i64,
-) -> LoadedClient {
-    let (text, findings, config) = match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let report = check_file(&text);
-            (text, report.findings, report.config)
-        }
-        Err(error) => {
-            let problem = format!("the file cannot be read: {error}");
-            let remedy = "write the file again, or stop the run".to_owned();
-            (String::new(), vec![Finding { severity: Severity::Error, line: 1, problem, remedy }], None)
-        }
-    };
-    let needed = config.as_ref().map(list_needed_secrets).unwrap_or_default();
-    let mut missing_secrets: Vec<String> = needed.into_iter().map(|secret| secret.name).collect();
-    missing_secrets.retain(|name| !has_secret(name));
-    let mut loaded = LoadedClient { config: before, text, findings, missing_secrets, read_at_ms: now_ms };
-    if loaded.config.is_none() || !loaded.has_errors() {
-        loaded.config = config.map(Arc::new);
-    }
-    loaded
 }

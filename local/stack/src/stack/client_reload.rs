@@ -11,7 +11,7 @@ use tellonce_check::{Finding, Severity};
 use super::{
     LocalStack,
     client::read_client,
-    client_file::{LoadedClient, read_and_check, read_stamp},
+    client_file::{LoadedClient, read_stamp},
 };
 use crate::activity::ActivityEvent;
 
@@ -32,7 +32,7 @@ impl LocalStack {
         *tellonce_fakes::lock_mutex(&self.client_file.seen) = read_stamp(&path);
         let has_secret = |name: &str| self.secrets.current_value(name).is_some();
         let before = self.loaded_client().config.clone();
-        let mut loaded = read_and_check(&path, before.clone(), has_secret, self.clock.now_ms());
+        let mut loaded = LoadedClient::read(&path, before.clone(), has_secret, self.clock.now_ms());
         if !loaded.has_errors()
             && let Err(problem) = self.take_lines_of(&loaded)
         {

@@ -57,7 +57,7 @@ pub use options::StackOptions;
 pub use real_systems::RealSystem;
 
 use client::{StackClient, StackEndpoints, build_parameters};
-use client_file::{ClientFile, read_and_check};
+use client_file::ClientFile;
 use parts::{
     find_table_names, list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router,
     start_fake_provider, sweep_expired, tables_with_read_streams,
@@ -151,7 +151,8 @@ impl LocalStack {
         };
         let client_path = options.client.join("client.toml");
         let has_secret = |name: &str| secrets.current_value(name).is_some();
-        let client_file = ClientFile::new(read_and_check(&client_path, None, has_secret, clock.now_ms()), &client_path);
+        let client_file =
+            ClientFile::new(LoadedClient::read(&client_path, None, has_secret, clock.now_ms()), &client_path);
         let stack = Arc::new(Self {
             gateway: Arc::new(HttpGateway::new(
                 &template,
