@@ -1,6 +1,7 @@
 //! Feeds that strangers write into, that are too large or that are slow.
 
-use futures::future::join_all;
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tellonce_core::hash::sha256_hex;
@@ -355,8 +356,15 @@ async fn a_slow_feed_that_is_pushed_often_is_read_by_its_schedule() {
         world.stack.fakes().set_hanging(FakeService::Feed, true);
         let reads_before = world.stack.fakes().request_count(FakeService::Feed);
         let pushes = [10 * number, 10 * number + 1];
-        for status in join_all(pushes.map(|number| world.post(google_push("exists", number)))).await {
-            assert_eq!(status, 200);
+        for push in pushes {
+            assert_eq!(world.post(google_push("exists", push)).await, 200);
+            // The second push comes in while the read of the first one hangs.
+            let read_began = async {
+                while world.stack.fakes().request_count(FakeService::Feed) == reads_before {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), read_began).await.unwrap();
         }
         world.settle().await;
         let reads = world.stack.fakes().request_count(FakeService::Feed) - reads_before;

@@ -33,8 +33,8 @@ impl ReminderScheduler {
         summary
     }
 
-    /// Reads a feed because a push reported a change, unless the feed was read after the push, or
-    /// was left to its schedule after it. Returns the outcome to store with the push. If the feed
+    /// Reads a feed because a push reported a change, unless a read began after the push, or a read
+    /// that was too slow ended after it. Returns the outcome to store with the push. If the feed
     /// cannot be read now, its row says when the schedule reads it again, so the push has nothing
     /// to wait for.
     pub(crate) async fn poll_pushed_feed(
@@ -43,7 +43,7 @@ impl ReminderScheduler {
         pushed_at: Timestamp,
         deadline: Deadline,
     ) -> BookingOutcome {
-        let now = self.dispatcher.clock.now();
+        let began_at = self.dispatcher.clock.now();
         let lock_polls = || self.pushed_polls.lock().unwrap_or_else(PoisonError::into_inner);
         let last = lock_polls().get(calendar).copied().filter(|last| last.at > pushed_at);
         match last {
@@ -54,9 +54,11 @@ impl ReminderScheduler {
         }
         let summary = self.poll_feeds(Some(calendar), deadline).await;
         let is_deferred = summary.deferred > 0;
+        // The schedule reads a deferred feed later, with all changes until now.
+        let at = if is_deferred { self.dispatcher.clock.now() } else { began_at };
         let is_left_due = !is_deferred || self.leave_feed_due(calendar).await;
         if is_left_due {
-            lock_polls().insert(calendar.to_owned(), PushedPoll { at: now, is_deferred });
+            lock_polls().insert(calendar.to_owned(), PushedPoll { at, is_deferred });
         }
         match summary {
             PollSummary { unreadable: 0, failed: 0, deferred: 0, suspect: 0, reports, .. } => {

@@ -88,7 +88,8 @@ pub use sweep_flow::SweepSummary;
 /// What became of the last push of a feed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PushedPoll {
-    /// When the read of the feed began.
+    /// Every push until then has nothing to wait for: when the read began, or, if it was left to the
+    /// schedule, when it ended.
     pub(crate) at: Timestamp,
     /// Whether the feed was left to its schedule, for want of time.
     pub(crate) is_deferred: bool,
