@@ -4,9 +4,9 @@
 //! `new` makes a client's folder. Run `check` before every deployment, `preview` while you set up
 //! texts and senders, and `schema` after the configuration's types change. These commands work
 //! offline and touch no account.
-//! `explain`, `status`, `waiting`, `needs`, `contact`, `dead` and `operations` read and change
-//! nothing. All others show their plan and ask. `webhook register` makes one call to the provider,
-//! once for each line.
+//! `explain`, `status`, `waiting`, `needs`, `secrets list`, `contact`, `dead` and `operations` read
+//! and change nothing. All others show their plan and ask. `webhook register` makes one call to the
+//! provider, once for each line.
 #![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
 
 mod check;
@@ -22,6 +22,7 @@ mod preview;
 mod schema;
 mod secrets;
 mod stack_arguments;
+mod stored_secrets;
 mod webhook;
 
 use std::process::ExitCode;
@@ -68,6 +69,9 @@ enum CliCommand {
     Needs(overview::OverviewArguments),
     #[command(flatten)]
     Operator(operator::OperatorCliCommand),
+    /// Lists the secrets of a client in Secrets Manager. Prints no value.
+    #[command(subcommand)]
+    Secrets(stored_secrets::SecretsCommand),
     /// Registers the address that the provider posts a line's events to.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         CliCommand::Waiting(arguments) => overview::answer_question(Question::Waiting, &arguments),
         CliCommand::Needs(arguments) => overview::answer_question(Question::Needs, &arguments),
         CliCommand::Operator(command) => operator::run_command(&command),
+        CliCommand::Secrets(command) => stored_secrets::run_command(&command),
         CliCommand::Webhook(command) => webhook::run_command(&command),
     };
     match done.and_then(CommandOutput::print) {

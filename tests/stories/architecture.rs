@@ -25,6 +25,7 @@ fn allowed_packages(folder: &str) -> &'static [&'static str] {
             "tellonce-ops",
             "webhook-receiver",
         ],
+        "cli/ops" => &["tellonce-check", "tellonce-core"],
         "local/fakes" => &["tellonce-core", "tellonce-samples"],
         "local/stack" => &["tellonce-check", "tellonce-core", "tellonce-fakes", "tellonce-ops"],
         "local/console" => {

@@ -1,7 +1,10 @@
-//! Secrets in both layouts: how many requests they cost, and how they are rotated.
+//! Secrets in both layouts: how many requests they cost, how they are rotated, and what an operator
+//! sees of them.
 
 use jiff::SignedDuration;
 use serde_json::json;
+use tellonce_core::client_config::ClientConfig;
+use tellonce_ops::{ClientStack, SecretsReport, ValueState};
 
 use crate::{
     booking_endpoint, lead_endpoint,
@@ -132,4 +135,79 @@ async fn a_secret_of_a_role_that_does_not_parse_is_named_and_never_shown() {
     world.advance_time(SignedDuration::from_secs(31));
     world.deliver(world.erp_post("m-4", "ready", "m-4", PHONE)).await;
     assert_eq!(world.texts_on_phone(PHONE), ["Amit, order m-4: ready."]);
+}
+
+/// The parameters of a stack whose operator keeps the secrets.
+fn role_parameters(keeps_secrets: bool) -> std::collections::BTreeMap<String, String> {
+    let principal = "arn:aws:iam::000000000000:root".to_owned();
+    [
+        ("ReaderPrincipalArn", principal.clone()),
+        ("OperatorPrincipalArn", principal),
+        ("OperatorSecrets", keeps_secrets.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+fn connect(world: &World, caller: &str) -> (ClientStack, ClientConfig) {
+    let stack = ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), caller).unwrap();
+    let text = std::fs::read_to_string(world.stack.client_folder().join("client.toml")).unwrap();
+    (stack, ClientConfig::parse(&text).unwrap())
+}
+
+/// The state of each value of a secret that is not simply stored.
+fn list_states<'r>(report: &'r SecretsReport, secret: &str) -> Vec<(&'r str, ValueState)> {
+    let secret = report.secrets.iter().find(|of| of.name == secret).unwrap();
+    let values = secret.values.iter().filter(|value| value.state != ValueState::Stored);
+    values.map(|value| (value.member.as_deref().unwrap_or_default(), value.state)).collect()
+}
+
+#[tokio::test]
+async fn a_list_of_secrets_shows_no_value_and_each_role_sees_what_it_may() {
+    let parameters = role_parameters(true);
+    let world = World::start_with(WorldSetup { parameters, ..WorldSetup::default() }).await;
+    let secrets = world.stack.secrets();
+    secrets.remove(&format!("{WEBHOOKS}/zap"));
+    secrets.rotate(&format!("{WEBHOOKS}/old-shop"), "hunter2-hunter2-hunter2");
+    secrets.rotate(&format!("{WEBHOOKS}/woo"), "hunter2");
+    let (operator, config) = connect(&world, "local-OperatorRole");
+    let report = operator.survey_secrets(&config, true).await.unwrap();
+    let expected = [
+        ("woo", ValueState::Unusable),
+        ("zap", ValueState::Missing),
+        // The line reports no events.
+        ("main/line", ValueState::Unused),
+        ("old-shop", ValueState::Unused),
+    ];
+    assert_eq!(list_states(&report, WEBHOOKS), expected);
+    assert!(list_states(&report, "tellonce/story/lines").is_empty());
+    let webhooks = report.secrets.iter().find(|secret| secret.name == WEBHOOKS).unwrap();
+    assert_eq!((webhooks.last_read_on, webhooks.versions.len()), (None, 2), "the report was the first to read it");
+    assert!(webhooks.previous_accepted_until.unwrap() > world.now());
+    assert!(!serde_json::to_string(&report).unwrap().contains("hunter"), "{report:?}");
+
+    // A function reads it, and a later list says so.
+    world.advance_time(SignedDuration::from_hours(25));
+    assert_eq!(world.post(world.erp_post("m-1", "ready", "1", PHONE)).await, 200);
+    let (reader, _) = connect(&world, "local-ReaderRole");
+    let report = reader.survey_secrets(&config, true).await.unwrap();
+    assert!(world.stack.roles().take_refused_calls().iter().all(|call| call.contains("GetSecretValue")));
+    let webhooks = report.secrets.iter().find(|secret| secret.name == WEBHOOKS).unwrap();
+    assert!(webhooks.values.iter().all(|value| value.state == ValueState::NotRead), "{webhooks:?}");
+    assert_eq!(
+        (webhooks.last_read_on, webhooks.previous_accepted_until),
+        (Some(world.now().to_zoned(jiff::tz::TimeZone::UTC).date()), None)
+    );
+}
+
+#[tokio::test]
+async fn separate_secrets_are_listed_without_reading_any() {
+    let parameters = role_parameters(false);
+    let setup = WorldSetup { parameters, separate_secrets: true, ..WorldSetup::default() };
+    let world = World::start_with(setup).await;
+    world.stack.secrets().remove(&format!("{WEBHOOKS}/zap"));
+    let (operator, config) = connect(&world, "local-OperatorRole");
+    let report = operator.survey_secrets(&config, true).await.unwrap();
+    assert_eq!(list_states(&report, &format!("{WEBHOOKS}/zap")), [("", ValueState::Missing)]);
+    assert_eq!((report.count_faults(), world.stack.secrets().total_request_count()), (1, 0));
 }

@@ -4,7 +4,8 @@
 //! [`check_file`] takes a file as typed: a part that does not parse becomes a [`Finding`], and the
 //! rest is still checked. It reads the file as the functions do, and renders every text with their
 //! code ([`tellonce_core::wording`], [`tellonce_core::provider::RenderedMessage`]).
-//! [`list_needed_secrets`] lists the secrets that a client needs.
+//! [`list_needed_secrets`] lists the secrets that a client needs, and [`find_secret_problem`] says
+//! whether a value can work.
 //!
 //! A file without errors loads, each of its texts can be rendered when every value is known, and it
 //! has no refused setting (`docs/boundaries.md`). The check does not know whether the secrets
@@ -27,6 +28,7 @@ mod messages;
 mod names;
 mod needed_secrets;
 mod reminders;
+mod secret_values;
 mod shape;
 mod source;
 mod stores;
@@ -36,6 +38,7 @@ mod words;
 
 pub use finding::{Finding, Severity};
 pub use needed_secrets::{NeededSecret, list_needed_secrets};
+pub use secret_values::{SecretProblem, find_secret_problem};
 
 use finding::FindingCollector;
 use names::{nearest_name, suggest_name};

@@ -16,6 +16,13 @@ pub struct NeededSecret {
     pub purpose: SecretPurpose,
 }
 
+impl NeededSecret {
+    /// Whether the client works without it, for some of its deliveries.
+    pub fn is_optional(&self) -> bool {
+        matches!(self.purpose, SecretPurpose::StoreApi | SecretPurpose::ContactApi)
+    }
+}
+
 /// The secrets that a client needs, in the order in which an operator creates them.
 pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
     let mut secrets = NeededSecrets(Vec::new());

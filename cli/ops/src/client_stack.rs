@@ -74,7 +74,6 @@ pub struct ClientStack {
     clock: Clock,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
-    #[expect(dead_code, reason = "the commands of secrets read it")]
     pub(crate) secrets_manager: aws_sdk_secretsmanager::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) sts: aws_sdk_sts::Client,

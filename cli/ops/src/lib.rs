@@ -3,10 +3,10 @@
 //!
 //! Main types: a [`ClientStack`] reaches the stack of a client; [`ClientTables`] reads its tables;
 //! a [`SubjectReport`] says what happened to all messages of one order, appointment or lead; a
-//! [`CommandRunner`] plans a command, and runs it.
+//! [`CommandRunner`] plans a command, and runs it; a [`SecretsReport`] says how the secrets are.
 //!
-//! Promises: only [`CommandRunner::run`] changes something, and no secret is read. What is returned
-//! names no customer: numbers are masked, and texts, names and places are left out.
+//! Promises: only [`CommandRunner::run`] changes something. What is returned names no customer:
+//! numbers are masked, and texts, names and places are left out. It holds no value of a secret.
 
 mod calls;
 mod client_stack;
@@ -19,6 +19,7 @@ mod operations;
 mod operator;
 mod overview;
 mod report;
+mod secrets;
 mod sentences;
 
 pub use calls::CallError;
@@ -37,4 +38,5 @@ pub use report::{
     AbsentMessage, AppointmentReport, DeliveryReport, MessageReport, ReportStep, Standing, SubjectReport,
     UnsentReminder,
 };
+pub use secrets::{SecretReport, SecretsError, SecretsReport, ValueReport, ValueState, VersionReport};
 pub use sentences::describe_step;

@@ -3,23 +3,19 @@
 //! The file is for local runs, and for checking values before they are stored. In the cloud the
 //! values are only in Secrets Manager. No value is ever printed.
 
-mod credentials;
 mod git_tracking;
-mod problem;
 
 use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
-use tellonce_check::{Finding, NeededSecret, Severity, list_needed_secrets};
+use tellonce_check::{Finding, NeededSecret, Severity, find_secret_problem, list_needed_secrets};
 use tellonce_core::{
     client_config::{ClientConfig, SecretPurpose},
     secret::{Secret, SecretLayout, list_values},
 };
 
 pub(crate) use git_tracking::find_tracked_file;
-
-use problem::find_problem;
 
 /// The current value of a secret first, then the previous one.
 type SecretVersions = Vec<Secret>;
@@ -64,7 +60,7 @@ impl SecretsFile {
         let needed = needed.with_context(|| format!("this client does not need the secret `{name}`"))?;
         let value = self.values(name).and_then(<[Secret]>::first);
         let value = value.with_context(|| format!("`{name}` is missing; add it: {}", needed.description))?;
-        match find_problem(needed.purpose, value.expose()) {
+        match find_secret_problem(needed.purpose, value.expose()) {
             Some((Severity::Error, what, remedy)) => bail!("`{name}` {what}; {remedy}"),
             Some((Severity::Warning, ..)) | None => Ok(value),
         }
@@ -91,7 +87,7 @@ impl SecretsFile {
                 }
                 None => add(Severity::Error, 1, format!("`{name}` is missing"), &format!("add it: {what}")),
                 Some(versions) => {
-                    for problem in versions.iter().filter_map(|value| find_problem(*purpose, value.expose())) {
+                    for problem in versions.iter().filter_map(|value| find_secret_problem(*purpose, value.expose())) {
                         add(problem.0, line, format!("`{name}` {}", problem.1), problem.2);
                     }
                 }

@@ -175,11 +175,17 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// The action that reads a secret. Its ARN ends in a hyphen and six random characters.
-pub(crate) fn secret_action(request: &Value) -> Vec<RequestedAction> {
-    let name = request["SecretId"].as_str().unwrap_or_default();
-    let resource = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf");
-    vec![RequestedAction::new("secretsmanager:GetSecretValue", resource)]
+/// The ARN of a secret. It ends in a hyphen and six random characters.
+pub(crate) fn secret_arn(name: &str) -> String {
+    format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-AbCdEf")
+}
+
+/// The actions that an operation on a secret needs. A new secret with tags needs two.
+pub(crate) fn secret_actions(operation: &str, request: &Value) -> Vec<RequestedAction> {
+    let name = request["SecretId"].as_str().or_else(|| request["Name"].as_str()).unwrap_or_default();
+    let action = |operation: &str| RequestedAction::new(&format!("secretsmanager:{operation}"), secret_arn(name));
+    let tags = request["Tags"].is_array().then(|| action("TagResource"));
+    std::iter::once(action(operation)).chain(tags).collect()
 }
 
 /// The actions that an operation of DynamoDB needs. `hash_keys` holds the partition key's name of
@@ -424,7 +430,7 @@ Resources:
         let roles = sample_roles();
         let read = |name: &str| {
             let request = json!({"SecretId": name});
-            roles.check_request(&signed_by("child"), &secret_action(&request))
+            roles.check_request(&signed_by("child"), &secret_actions("GetSecretValue", &request))
         };
         assert!(read("tellonce/lines/main").is_none());
         let refusal = read("tellonce/webhooks/shop").unwrap();

@@ -58,7 +58,9 @@ pub(super) fn add_statements(
     ensure!(properties.get("ManagedPolicyArns").is_none(), "the local stack does not know the managed policies");
     if kind == "AWS::IAM::Role" {
         let mut statements = Vec::new();
-        for policy in properties.get("Policies").and_then(Value::as_array).into_iter().flatten() {
+        let policies = properties.get("Policies").and_then(Value::as_array).into_iter().flatten();
+        // An entry whose condition does not hold is null.
+        for policy in policies.filter(|policy| !policy.is_null()) {
             statements.extend(parse_document(&policy["PolicyDocument"])?);
         }
         roles.entry(id.to_owned()).or_default().extend(statements);
@@ -73,7 +75,7 @@ pub(super) fn add_statements(
 
 fn parse_document(document: &Value) -> anyhow::Result<Vec<RoleStatement>> {
     let statements = document["Statement"].as_array().context("a policy has no list of statements")?;
-    statements.iter().map(RoleStatement::from_value).collect()
+    statements.iter().filter(|statement| !statement.is_null()).map(RoleStatement::from_value).collect()
 }
 
 /// A text, or a list of texts.

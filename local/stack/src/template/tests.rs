@@ -274,7 +274,15 @@ fn each_parameter_with_a_permission_adds_only_that_permission() {
         assert!(with.is_superset(&without), "{parameter} takes a permission away");
         format!("{parameter}\n{}", join_lines(with.difference(&without)))
     });
-    insta::assert_snapshot!(added.join("\n\n"));
+    // Secrets are for a role that exists. Under a key of the client's own, it also encrypts them.
+    let operator = ("OperatorPrincipalArn", "arn:aws:iam::1:role/agency");
+    let key = ("KmsKeyArn", "arn:aws:kms:eu-west-1:1:key/1");
+    let keeps = ("OperatorSecrets", "true");
+    assert_eq!(list_permissions(&project_template(&[keeps])), without);
+    let before = list_permissions(&project_template(&[operator, key]));
+    let with = list_permissions(&project_template(&[operator, key, keeps]));
+    let of_secrets = format!("OperatorSecrets\n{}", join_lines(with.difference(&before)));
+    insta::assert_snapshot!([added.join("\n\n"), of_secrets].join("\n\n"));
 }
 
 #[test]
@@ -283,6 +291,7 @@ fn no_role_allows_every_action_or_every_resource_of_a_service() {
         ("Acknowledgements", "true"),
         ("ReaderPrincipalArn", "arn:aws:iam::1:role/agency"),
         ("OperatorPrincipalArn", "arn:aws:iam::1:role/agency"),
+        ("OperatorSecrets", "true"),
     ])) {
         assert!(!line.contains(":* on ") && !line.ends_with(" on *"), "{line}");
     }

@@ -1,13 +1,13 @@
-//! Secrets Manager on this machine: `GetSecretValue` over the values of a local file.
+//! Secrets Manager on this machine, over the values of a local file: the reads of functions, and
+//! what an operator calls (`api`).
 //!
-//! A secret has two versions, `AWSCURRENT` and `AWSPREVIOUS`. The file and the methods name
-//! values. If the client stores its values by role, they are members of JSON objects. Requests are
-//! counted, so that a test can check the functions' cache. The file is never written: a rotation
-//! lasts as long as the stack. Signatures are not verified, but a function can read only the
-//! secrets of its role ([`crate::iam`]).
-//!
-//! Shapes:
-//! <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html>.
+//! The file and the methods name values. If the client stores its values by role, they are members
+//! of JSON objects. Reads are counted, so that a test can check the functions' cache. The file is
+//! never written: a change lasts as long as the stack. Signatures are not verified, but a function
+//! can read only the secrets of its role ([`crate::iam`]).
+
+mod api;
+mod stored_secret;
 
 use std::{
     collections::BTreeMap,
@@ -36,26 +36,27 @@ use crate::{
     iam::{self, FunctionRoles},
 };
 
+use stored_secret::{CURRENT, SecretVersion, StoredSecret};
+
 /// The secrets of a stack.
 #[derive(Debug)]
 pub struct FakeSecretsManager {
     layout: SecretLayout,
     /// By the name of the secret.
-    stored: Mutex<BTreeMap<String, StoredSecret>>,
+    stored: Mutex<api::Stored>,
     requests: Mutex<BTreeMap<String, u64>>,
     failures_left: AtomicU32,
     delay_ms: AtomicU64,
     changes: AtomicU64,
+    /// How many versions the methods made.
+    versions: AtomicU64,
     clock: Arc<LocalClock>,
 }
 
-#[derive(Debug, Clone)]
-struct StoredSecret {
+/// The texts of a secret in the file.
+struct FileSecret {
     current: String,
     previous: Option<String>,
-    /// When the current value was set, in unix milliseconds.
-    created_ms: i64,
-    version: u32,
 }
 
 impl FakeSecretsManager {
@@ -76,7 +77,7 @@ impl FakeSecretsManager {
         let file =
             list_values(file).map_err(|name| anyhow::anyhow!("`{name}` should be a JSON object of its members"))?;
         let created_ms = clock.now_ms();
-        let mut stored: BTreeMap<String, StoredSecret> = BTreeMap::new();
+        let mut stored: BTreeMap<String, FileSecret> = BTreeMap::new();
         for (name, value) in file {
             let text = |v: Option<&Value>| v.and_then(Value::as_str).map(str::to_owned);
             let (current, previous) = match &value {
@@ -92,21 +93,27 @@ impl FakeSecretsManager {
             let known_previous = known.as_ref().map(|known| known.previous.as_ref().unwrap_or(&known.current));
             let has_previous = previous.is_some() || known.as_ref().is_some_and(|known| known.previous.is_some());
             let before = with_value(known_previous, &location, Some(previous.as_ref().unwrap_or(&current)));
-            let secret = StoredSecret {
+            let secret = FileSecret {
                 current: with_value(known.as_ref().map(|known| &known.current), &location, Some(&current)),
                 previous: has_previous.then_some(before),
-                created_ms,
-                version: 1,
             };
             stored.insert(location.secret, secret);
         }
+        let store = |FileSecret { current, previous }: FileSecret| {
+            let secret = StoredSecret::new(SecretVersion::new(version_id(1), current, created_ms, CURRENT));
+            match previous {
+                Some(previous) => secret.with_previous(version_id(0), previous),
+                None => secret,
+            }
+        };
         Ok(Self {
             layout,
-            stored: Mutex::new(stored),
+            stored: Mutex::new(stored.into_iter().map(|(name, secret)| (name, store(secret))).collect()),
             requests: Mutex::default(),
             failures_left: AtomicU32::new(0),
             delay_ms: AtomicU64::new(0),
             changes: AtomicU64::new(0),
+            versions: AtomicU64::new(1),
             clock,
         })
     }
@@ -115,9 +122,9 @@ impl FakeSecretsManager {
     pub fn current_value(&self, name: &str) -> Option<String> {
         let location = self.layout.locate(name);
         let stored = tellonce_fakes::lock_mutex(&self.stored);
-        let text = &stored.get(&location.secret)?.current;
+        let text = stored.get(&location.secret)?.current_text();
         match location.member {
-            None => Some(text.clone()),
+            None => Some(text.to_owned()),
             Some(member) => parse_members(text).get(&member)?.as_str().map(str::to_owned),
         }
     }
@@ -145,14 +152,16 @@ impl FakeSecretsManager {
 
     fn store_version(&self, secret: &str, text: impl FnOnce(Option<&String>) -> String) {
         let mut stored = tellonce_fakes::lock_mutex(&self.stored);
-        let old = stored.get(secret);
-        let version = StoredSecret {
-            current: text(old.map(|secret| &secret.current)),
-            previous: old.map(|secret| secret.current.clone()),
-            created_ms: self.clock.now_ms(),
-            version: old.map_or(1, |secret| secret.version + 1),
-        };
-        stored.insert(secret.to_owned(), version);
+        let id = version_id(self.versions.fetch_add(1, Ordering::SeqCst) + 1);
+        let before = stored.get(secret).map(|secret| secret.current_text().to_owned());
+        let (text, now) = (text(before.as_ref()), self.clock.now_ms());
+        match stored.get_mut(secret) {
+            // The id is new, so no version of it can contradict this one.
+            Some(known) => known.put(&id, &text, &[CURRENT], now).unwrap_or_default(),
+            None => {
+                stored.insert(secret.to_owned(), StoredSecret::new(SecretVersion::new(id, text, now, CURRENT)));
+            }
+        }
         self.count_change();
     }
 
@@ -206,44 +215,42 @@ impl FakeSecretsManager {
         Router::new().route("/", post(handle_http)).with_state((self, roles))
     }
 
-    fn get_secret_value(&self, request: &Value) -> (StatusCode, Value) {
-        let Some(id) = request["SecretId"].as_str() else {
-            return error_reply("InvalidParameterException", "SecretId is missing");
-        };
-        *tellonce_fakes::lock_mutex(&self.requests).entry(id.to_owned()).or_default() += 1;
-        self.count_change();
-        if self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-            let body = json!({"__type": "InternalServiceError", "Message": "An error occurred on the server side."});
-            return (StatusCode::INTERNAL_SERVER_ERROR, body);
-        }
-        let stored = tellonce_fakes::lock_mutex(&self.stored);
-        let Some(secret) = stored.get(id) else {
-            return error_reply("ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
-        };
-        let stage = request["VersionStage"].as_str().unwrap_or("AWSCURRENT");
-        let (value, version, age_ms) = match (stage, &secret.previous) {
-            ("AWSCURRENT", _) => (&secret.current, secret.version, 0),
-            // The date of the previous value is not known here. It counts as one day older.
-            ("AWSPREVIOUS", Some(previous)) => (previous, secret.version.saturating_sub(1), 86_400_000),
-            _ => {
-                let message =
-                    format!("Secrets Manager can't find the specified secret value for staging label: {stage}");
-                return error_reply("ResourceNotFoundException", &message);
+    fn answer(&self, operation: &str, request: &Value) -> (StatusCode, Value) {
+        if operation == "GetSecretValue" {
+            let id = request["SecretId"].as_str().unwrap_or_default();
+            *tellonce_fakes::lock_mutex(&self.requests).entry(id.to_owned()).or_default() += 1;
+            self.count_change();
+            if self.failures_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                let body =
+                    json!({"__type": "InternalServiceError", "Message": "An error occurred on the server side."});
+                return (StatusCode::INTERNAL_SERVER_ERROR, body);
             }
-        };
-        let created_ms = secret.created_ms - age_ms;
-        #[expect(clippy::cast_precision_loss, reason = "AWS itself sends seconds as a double")]
-        let created = created_ms as f64 / 1000.0;
-        let body = json!({
-            "ARN": format!("arn:aws:secretsmanager:{}:{}:secret:{id}-AbCdEf", crate::REGION, crate::ACCOUNT),
-            "Name": id,
-            "VersionId": format!("00000000-0000-4000-8000-{version:012}"),
-            "SecretString": value,
-            "VersionStages": [stage],
-            "CreatedDate": created,
-        });
-        (StatusCode::OK, body)
+        }
+        let done = api::answer(&mut tellonce_fakes::lock_mutex(&self.stored), operation, request, self.clock.now_ms());
+        match done {
+            Ok(reply) => {
+                self.count_change();
+                (StatusCode::OK, reply)
+            }
+            Err((kind, message)) => (StatusCode::BAD_REQUEST, json!({"__type": kind, "Message": message})),
+        }
     }
+}
+
+async fn handle_http(
+    State((secrets, roles)): State<(Arc<FakeSecretsManager>, Arc<FunctionRoles>)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let operation = target.strip_prefix("secretsmanager.").unwrap_or(target);
+    let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let (status, body) = match roles.check_request(&headers, &iam::secret_actions(operation, &request)) {
+        Some(refusal) => (StatusCode::BAD_REQUEST, refusal),
+        None => secrets.answer(operation, &request),
+    };
+    tokio::time::sleep(Duration::from_millis(secrets.delay_ms.load(Ordering::SeqCst))).await;
+    (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.1")], body.to_string()).into_response()
 }
 
 /// The text of a secret with another value at a location; `None` removes a member.
@@ -262,29 +269,9 @@ fn parse_members(text: &str) -> serde_json::Map<String, Value> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-fn error_reply(kind: &str, message: &str) -> (StatusCode, Value) {
-    (StatusCode::BAD_REQUEST, json!({"__type": kind, "Message": message}))
-}
-
-async fn handle_http(
-    State((secrets, roles)): State<(Arc<FakeSecretsManager>, Arc<FunctionRoles>)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let target = headers.get("x-amz-target").and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let (status, body) = match target {
-        "secretsmanager.GetSecretValue" => match roles.check_request(&headers, &iam::secret_action(&request)) {
-            Some(refusal) => (StatusCode::BAD_REQUEST, refusal),
-            None => secrets.get_secret_value(&request),
-        },
-        other => error_reply(
-            "UnknownOperationException",
-            &format!("the local stack has no Secrets Manager operation {other}"),
-        ),
-    };
-    tokio::time::sleep(Duration::from_millis(secrets.delay_ms.load(Ordering::SeqCst))).await;
-    (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.1")], body.to_string()).into_response()
+/// The id of a version that was not stored by a caller.
+fn version_id(number: u64) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
 }
 
 #[cfg(test)]
@@ -299,7 +286,7 @@ mod tests {
     }
 
     fn get_value(secrets: &FakeSecretsManager, id: &str, stage: Option<&str>) -> (StatusCode, Value) {
-        secrets.get_secret_value(&json!({"SecretId": id, "VersionStage": stage}))
+        secrets.answer("GetSecretValue", &json!({"SecretId": id, "VersionStage": stage}))
     }
 
     #[test]

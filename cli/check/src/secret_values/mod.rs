@@ -1,10 +1,13 @@
 //! Whether a secret's value can work for its purpose.
 
+mod credentials;
+
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use tellonce_check::Severity;
 use tellonce_core::{client_config::SecretPurpose, provider::PROVIDER};
 
-use super::credentials::{self, SecretProblem};
+use crate::Severity;
+
+pub use credentials::SecretProblem;
 
 /// In characters. A shorter webhook secret can be guessed.
 const MIN_SECRET_LENGTH: usize = 16;
@@ -14,10 +17,26 @@ const MIN_PATH_SECRET_LENGTH: usize = 32;
 const STANDARD_WEBHOOKS_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Why a value cannot work for its purpose.
-pub(super) fn find_problem(purpose: SecretPurpose, value: &str) -> Option<SecretProblem> {
+pub fn find_secret_problem(purpose: SecretPurpose, value: &str) -> Option<SecretProblem> {
+    let is_token = matches!(
+        purpose,
+        SecretPurpose::LineToken
+            | SecretPurpose::StoreApi
+            | SecretPurpose::CalendarApi
+            | SecretPurpose::LeadApi
+            | SecretPurpose::ContactApi
+            | SecretPurpose::CrmToken
+    );
+    find_problem(purpose, value).or_else(|| check_token(value).filter(|_| is_token))
+}
+
+fn find_problem(purpose: SecretPurpose, value: &str) -> Option<SecretProblem> {
     match purpose {
         SecretPurpose::LineToken if !value.starts_with(PROVIDER.facts().token_prefix) => {
             Some((Severity::Error, "is not a line token", PROVIDER.facts().token_advice))
+        }
+        SecretPurpose::WebhookSecret if value.chars().any(char::is_control) => {
+            Some((Severity::Error, "has line breaks or other control characters", "copy it again, as one line"))
         }
         SecretPurpose::StandardWebhooks => check_standard_webhooks_key(value),
         SecretPurpose::WebhookSecret if value.len() < MIN_SECRET_LENGTH => Some((
@@ -52,11 +71,6 @@ pub(super) fn find_problem(purpose: SecretPurpose, value: &str) -> Option<Secret
             "is not the https address of a feed",
             "copy the address that ends in .ics or begins with webcal://, and write https:// instead of webcal://",
         )),
-        SecretPurpose::CrmToken if !value.bytes().all(|byte| byte.is_ascii_graphic()) => Some((
-            Severity::Error,
-            "is not a token: a header cannot carry it",
-            "copy it again without spaces and line breaks",
-        )),
         SecretPurpose::ZohoClient => credentials::check_zoho_client(value),
         SecretPurpose::ServiceAccount => credentials::check_service_account(value),
         SecretPurpose::SlackAddress => credentials::check_slack_address(value),
@@ -71,6 +85,14 @@ pub(super) fn find_problem(purpose: SecretPurpose, value: &str) -> Option<Secret
         | SecretPurpose::ContactApi
         | SecretPurpose::CrmToken => None,
     }
+}
+
+fn check_token(value: &str) -> Option<SecretProblem> {
+    (!value.bytes().all(|byte| byte.is_ascii_graphic())).then_some((
+        Severity::Error,
+        "is not a token: a header cannot carry it",
+        "copy it again without spaces and line breaks",
+    ))
 }
 
 fn is_feed_address(value: &str) -> bool {

@@ -1,11 +1,12 @@
 //! Checks the format of CRM credentials and target addresses.
 
 use serde_json::Value;
-use tellonce_check::Severity;
 use tellonce_core::public_address::parse_public_address;
 
+use crate::Severity;
+
 /// Severity, problem and remedy. Never the value.
-pub(super) type SecretProblem = (Severity, &'static str, &'static str);
+pub type SecretProblem = (Severity, &'static str, &'static str);
 
 /// Required to get an access token:
 /// <https://www.zoho.com/crm/developer/docs/api/v8/refresh.html>.
