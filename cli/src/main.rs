@@ -18,6 +18,7 @@ mod new;
 mod operator;
 mod overview;
 mod people_time;
+mod phone_file;
 mod preview;
 mod schema;
 mod secrets;
@@ -57,8 +58,8 @@ enum CliCommand {
     /// Runs recorded deliveries through the code of the functions and prints the messages that each
     /// would send, as one line of JSON per delivery. Sends nothing.
     Preview(preview::PreviewArguments),
-    /// Says what happened to the messages of an order, an appointment or a lead, in an account or
-    /// on a stack that runs on this machine. Changes nothing.
+    /// Says what happened to the messages of an order, an appointment, a lead or a customer, what a
+    /// delivery led to, or why a message is absent. Changes nothing.
     Explain(explain::ExplainArguments),
     /// Says how a stack is: its lines, CRMs, targets, forms and feeds, what waits, and whether its
     /// parts run.

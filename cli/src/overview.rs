@@ -49,7 +49,7 @@ pub(crate) fn answer_question(question: Question, arguments: &OverviewArguments)
 }
 
 async fn read_status(arguments: &StackArguments) -> anyhow::Result<(StackStatus, ClientConfig)> {
-    let ConnectedStack { stack, config } = arguments.connect().await?;
+    let ConnectedStack { stack, config, .. } = arguments.connect().await?;
     let tables = stack.find_tables().await?;
     let overview = tables.read_overview(&config, stack.now()).await?;
     let needs = tables.read_needs(&overview).await?;

@@ -31,10 +31,11 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
 }
 
-/// A stack, and the settings of its client.
+/// A stack, and the settings of its client with their folder.
 pub(crate) struct ConnectedStack {
     pub(crate) stack: ClientStack,
     pub(crate) config: ClientConfig,
+    pub(crate) folder: PathBuf,
 }
 
 impl StackArguments {
@@ -46,12 +47,13 @@ impl StackArguments {
             return Ok(ConnectedStack {
                 stack: ClientStack::in_account(&config.client, profile, region).await?,
                 config,
+                folder: folder.clone(),
             });
         }
         let file = LocalStackFile::read(&self.state)?;
         let config = load_config(&file.client)?;
         let stack = ClientStack::on_this_machine(&config.client, &file, &local_user())?;
-        Ok(ConnectedStack { stack, config })
+        Ok(ConnectedStack { stack, config, folder: file.client })
     }
 }
 

@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use serde_json::json;
+use tellonce_core::{client_config::ClientConfig, contact::Phone};
 use tellonce_fakes::provider::{HealthPreset, SendFault};
-use tellonce_ops::{ClientStack, MessageReport, OpsError, Standing, SubjectReport};
+use tellonce_ops::{
+    AbsenceReport, ChainLink, ClientStack, CustomerAddress, DeliveryTrace, Explanation, MessageReport, OpsError,
+    Standing, SubjectReport,
+};
 
 use crate::{
-    leads::start_world,
+    leads::{lead_post, start_world},
+    operator::role_parameters,
     world::{CRM_SECRET, ERP_SECRET, World, WorldSetup},
 };
 
@@ -18,6 +23,68 @@ async fn explain(world: &World, name: &str) -> Result<SubjectReport, OpsError> {
     let stack =
         ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), "local-ReaderRole").unwrap();
     stack.find_tables().await.unwrap().explain(name).await
+}
+
+fn setup() -> WorldSetup {
+    WorldSetup { parameters: role_parameters(), ..WorldSetup::default() }
+}
+
+fn connect(world: &World, role: &str) -> (ClientStack, ClientConfig) {
+    let text = std::fs::read_to_string(world.stack.client_folder().join("client.toml")).unwrap();
+    let stack = ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), role).unwrap();
+    (stack, ClientConfig::parse(&text).unwrap())
+}
+
+/// What happened to a delivery, as a reader sees it, within six requests.
+async fn trace(world: &World, id: &str) -> Result<DeliveryTrace, OpsError> {
+    let (stack, config) = connect(world, "local-ReaderRole");
+    let before = count_requests(world);
+    let explained = stack.find_tables().await.unwrap().explain_name(&stack, &config, id).await;
+    let requests = count_requests(world) - before;
+    assert!((2..=6).contains(&requests), "{id}: {requests} requests");
+    let Explanation::Deliveries(mut traces) = explained? else { panic!("{id} is a delivery") };
+    assert_eq!(traces.len(), 1, "{traces:?}");
+    let trace = traces.remove(0);
+    assert_is_masked(&serde_json::to_string(&trace).unwrap());
+    assert_eq!(trace.unreadable, [""; 0]);
+    Ok(trace)
+}
+
+async fn explain_absence(world: &World, key: &str) -> AbsenceReport {
+    let (stack, config) = connect(world, "local-ReaderRole");
+    let before = count_requests(world);
+    let report = stack.find_tables().await.unwrap().explain_absence(&stack, &config, key).await.unwrap();
+    let requests = count_requests(world) - before;
+    assert!((2..=6).contains(&requests), "{key}: {requests} requests");
+    assert_is_masked(&serde_json::to_string(&report).unwrap());
+    report
+}
+
+/// Checks that each delivery of the stores ends in a sentence that agrees with the tables. Returns
+/// how many there are.
+pub(crate) async fn assert_explains_each_delivery(world: &World) -> usize {
+    let rows = world.message_rows();
+    let items = world.table_items("StoreInbox");
+    let deliveries = items.iter().filter(|item| item["id"].as_str().unwrap().contains('#'));
+    let mut explained = 0;
+    for item in deliveries {
+        let id = item["id"].as_str().unwrap();
+        let trace = trace(world, id).await.unwrap();
+        assert_eq!(trace.id, id);
+        let expected = rows.iter().filter(|(_, row)| row["delivery"] == item["id"]);
+        for (key, row) in expected {
+            let message = trace.messages.iter().find(|message| message.key == *key);
+            let message = message.unwrap_or_else(|| panic!("{id}: no {key} in {}", trace.conclusion));
+            assert_eq!(row["state"], message.state, "{id}");
+            assert!(trace.conclusion.contains(&format!("{key} ({})", message.standing.name())), "{}", trace.conclusion);
+        }
+        match item["outcome"].as_str() {
+            Some(code) => assert!(trace.conclusion.contains(&format!("({code})")), "{id}: {}", trace.conclusion),
+            None => assert!(!trace.messages.is_empty(), "{id}: {}", trace.conclusion),
+        }
+        explained += 1;
+    }
+    explained
 }
 
 fn find_message<'a>(report: &'a SubjectReport, key: &str) -> &'a MessageReport {
@@ -177,8 +244,118 @@ async fn an_appointment_says_when_it_moved_and_which_reminders_it_did_not_get() 
     assert_eq!(unsent, [("24h", "skipped")]);
 }
 
+#[tokio::test]
+async fn a_delivery_is_explained_by_what_it_led_to() {
+    let world = start_world("", setup()).await;
+    world.deliver(world.erp_post("m-1", "ready", "1001", PHONE)).await;
+    world.deliver(world.erp_post("m-2", "ready", "2", "")).await;
+    world.deliver(world.erp_post("m-3", "seen-on-the-shelf", "3", PHONE)).await;
+    world.deliver(lead_post("landing", "77", PHONE)).await;
+    let booking = json!({
+        "id": "a-1", "start": (world.now() + SignedDuration::from_hours(72)).to_string(), "zone": "Asia/Jerusalem",
+        "phone": PHONE, "name": "Noa Levi", "status": "booked", "at": world.now().to_string(),
+    });
+    world.deliver(world.standard_webhooks_post("/bookings/crm", CRM_SECRET, "b-1", &booking)).await;
+
+    let sent = trace(&world, "erp#m-1").await.unwrap();
+    assert_eq!(sent.conclusion, "the delivery led to 1 message: order:1001:ready (sent)");
+    assert_eq!((sent.kind, sent.sender.as_str(), sent.received_at <= world.now()), ("store", "erp", true));
+    // The sender's own id.
+    assert_eq!(trace(&world, "m-1").await.unwrap(), sent);
+    let without_number = trace(&world, "erp#m-2").await.unwrap();
+    assert!(without_number.conclusion.contains("order:2:ready (not sent)"), "{}", without_number.conclusion);
+    let unmapped = trace(&world, "erp#m-3").await.unwrap();
+    assert!(unmapped.conclusion.starts_with("the delivery led to no message: "), "{}", unmapped.conclusion);
+    assert_eq!(unmapped.about.as_deref(), Some("order:3"));
+    let booked = trace(&world, "crm#b-1").await.unwrap();
+    assert!(
+        booked.conclusion.contains("changed appointment:") && booked.conclusion.contains("(now booked)"),
+        "{booked:?}"
+    );
+    let leads = world.table_items("LeadInbox");
+    let lead = leads.iter().find_map(|item| item["id"].as_str().filter(|id| id.contains('#'))).unwrap();
+    assert!(trace(&world, lead).await.unwrap().conclusion.contains("first-touch (sent)"));
+
+    // After a refused post, an id that no inbox has says so.
+    let absent = trace(&world, "erp#m-9").await.unwrap_err().to_string();
+    assert!(absent.contains("no post was refused in the last 24 hours"), "{absent}");
+    let forged =
+        world.erp_post_with_body("whsec_b3RoZXIgc2VjcmV0IG9mIGEgc3RyYW5nZXI=", "m-9", &json!({"type": "ready"}));
+    assert_eq!(world.post(forged).await, 401);
+    let absent = trace(&world, "erp#m-9").await.unwrap_err().to_string();
+    assert!(absent.contains("in the last 24 hours, erp was refused 1 time, last with 401: "), "{absent}");
+}
+
+#[tokio::test]
+async fn an_absent_message_names_the_first_link_that_broke() {
+    let world = World::start_with(setup()).await;
+    let broken = async |key: &str| {
+        let report = explain_absence(&world, key).await;
+        let step = report.broken_link().unwrap_or_else(|| panic!("{report:?}")).clone();
+        (step.link, step.explanation, report.setting.map(|setting| setting.path.join(".")))
+    };
+    let (link, why, _) = broken("order:1002:ready").await;
+    assert_eq!(link, ChainLink::Posted);
+    assert!(why.contains("no post of erp, shop was refused"), "{why}");
+    let forged =
+        world.erp_post_with_body("whsec_b3RoZXIgc2VjcmV0IG9mIGEgc3RyYW5nZXI=", "m-1", &json!({"type": "ready"}));
+    assert_eq!(world.post(forged).await, 401);
+    let (link, why, _) = broken("order:1002:ready").await;
+    assert_eq!(link, ChainLink::Verified);
+    assert!(why.contains("erp was refused 1 time") && why.contains("tellonce/story/webhooks/erp"), "{why}");
+    // Known orders.
+    world.deliver(world.erp_post("m-2", "seen-on-the-shelf", "3", PHONE)).await;
+    let (link, why, setting) = broken("order:3:ready").await;
+    assert_eq!((link, setting.as_deref()), (ChainLink::Planned, Some("stores.erp.events")));
+    assert!(why.contains("erp#m-2 led to no message"), "{why}");
+    let (link, _, setting) = broken("order:3:refunded").await;
+    assert_eq!((link, setting.as_deref()), (ChainLink::Planned, Some("messages.refunded")));
+    world.deliver(world.erp_post("m-3", "late", "4", PHONE)).await;
+    let (link, why, _) = broken("order:4:ready").await;
+    assert_eq!(
+        (link, why.as_str()),
+        (ChainLink::Posted, "its deliveries reported out-for-delivery, and none reported `ready`")
+    );
+    assert_eq!(broken("order:4:out-for-delivery").await.0, ChainLink::Arrived);
+    world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
+    world.advance_time(SignedDuration::from_mins(1));
+    world.deliver(world.erp_post("m-4", "ready", "5", PHONE)).await;
+    let (link, why, _) = broken("order:5:ready").await;
+    assert_eq!(link, ChainLink::Sent);
+    assert!(why.starts_with("it waits: "), "{why}");
+    let (stack, config) = connect(&world, "local-ReaderRole");
+    let error = stack.find_tables().await.unwrap().explain_absence(&stack, &config, "order").await.unwrap_err();
+    assert!(matches!(error, OpsError::NotAKey(_)), "{error}");
+}
+
+#[tokio::test]
+async fn the_messages_of_a_customer_are_listed_the_newest_first() {
+    let world = World::start_with(setup()).await;
+    for order in 1..=3 {
+        world.deliver(world.erp_post(&format!("m-{order}"), "ready", &order.to_string(), PHONE)).await;
+        world.advance_time(SignedDuration::from_mins(1));
+    }
+    world.deliver(world.erp_post("m-9", "ready", "9", "+972545550198")).await;
+    let customer = CustomerAddress::Number(Phone::from_e164(PHONE).unwrap());
+    let (stack, _) = connect(&world, "local-OperatorRole");
+    let before = count_requests(&world);
+    let report = stack.find_tables().await.unwrap().explain_customer(&stack, &customer).await.unwrap();
+    assert!(count_requests(&world) - before <= 6);
+    let keys: Vec<&str> = report.messages.iter().map(|message| message.key.as_str()).collect();
+    assert_eq!(keys, ["order:3:ready", "order:2:ready", "order:1:ready"]);
+    assert!(!report.has_more && report.contact.starts_with("contact:"));
+    assert_is_masked(&serde_json::to_string(&report).unwrap());
+    // A reader may not ask the function that knows the pseudonyms.
+    let (reader, _) = connect(&world, "local-ReaderRole");
+    assert!(reader.find_tables().await.unwrap().explain_customer(&reader, &customer).await.is_err());
+    assert_eq!(world.stack.roles().take_refused_calls().len(), 1);
+}
+
 fn assert_names_nobody(report: &SubjectReport) {
-    let text = serde_json::to_string(report).unwrap();
+    assert_is_masked(&serde_json::to_string(report).unwrap());
+}
+
+fn assert_is_masked(text: &str) {
     assert!(!["545550199", "Amit", "Noa"].iter().any(|personal| text.contains(personal)), "{text}");
 }
 
@@ -188,4 +365,9 @@ fn count_reads(world: &World) -> u64 {
     let reads =
         used.iter().filter(|((operation, _), _)| ["Query", "GetItem", "BatchGetItem"].contains(&operation.as_str()));
     reads.map(|(_, usage)| usage.requests).sum()
+}
+
+/// The requests of operators and functions so far.
+fn count_requests(world: &World) -> u64 {
+    count_reads(world) + world.stack.operator_request_count()
 }

@@ -30,7 +30,7 @@ const PHONE: &str = "+972545550199";
 const OPERATOR: &str = "local-OperatorRole";
 
 /// The parameters of a stack with both roles.
-fn role_parameters() -> BTreeMap<String, String> {
+pub(crate) fn role_parameters() -> BTreeMap<String, String> {
     let principal = "arn:aws:iam::000000000000:root".to_owned();
     ["ReaderPrincipalArn", "OperatorPrincipalArn"].map(|name| (name.to_owned(), principal.clone())).into()
 }

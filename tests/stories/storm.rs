@@ -16,6 +16,7 @@ use tellonce_stack::dynamo::{FaultFrequency, FaultRule};
 
 use crate::{
     calendars::{diary_event, whole_minute_in_hours},
+    explain::assert_explains_each_delivery,
     world::{ERP_SECRET, World},
 };
 
@@ -197,6 +198,7 @@ async fn a_thousand_deliveries_through_every_kind_of_fault_are_sent_once_or_have
     assert!(without_reason.is_empty(), "without a reason: {without_reason:?}");
     assert_eq!((counters.missing_key, counters.key_conflicts, counters.wakeups), (0, 0, 0));
     assert_eq!(world.stack.failures().len(), 0, "{:?}", world.stack.failures());
+    assert_eq!(assert_explains_each_delivery(&world).await, event_count);
     assert!(states.get("accepted").copied().unwrap_or(0) > event_count / 2, "{states:?}");
 }
 

@@ -72,6 +72,9 @@ pub struct ClientStack {
     region: String,
     is_local: bool,
     clock: Clock,
+    #[expect(dead_code, reason = "the figures of a day come from it")]
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
+    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) secrets_manager: aws_sdk_secretsmanager::Client,
@@ -122,6 +125,8 @@ impl ClientStack {
             region: config.region().ok_or(StackError::NoRegion)?.to_string(),
             is_local: endpoints.is_some(),
             clock,
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&at(|of| &of.cloudwatch)),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&at(|of| &of.logs)),
             dynamodb: aws_sdk_dynamodb::Client::new(&at(|of| &of.dynamodb)),
             lambda: aws_sdk_lambda::Client::new(&at(|of| &of.lambda)),
             secrets_manager: aws_sdk_secretsmanager::Client::new(&at(|of| &of.secrets_manager)),

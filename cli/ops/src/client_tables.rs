@@ -76,6 +76,22 @@ pub enum OpsError {
          be read (`tellonce needs` lists it)"
     )]
     NotFound(String),
+    /// No inbox has the delivery.
+    #[error(
+        "no inbox has the delivery `{id}`; its sender did not post it, the post was refused, or it is older than \
+         `retention.inbox_days`; {refusals}"
+    )]
+    DeliveryNotFound {
+        /// The id.
+        id: String,
+        /// What was refused lately, as a sentence without its full stop.
+        refusals: String,
+    },
+    /// The name is not a key.
+    #[error(
+        "`{0}` is not the key of a message; a key looks like `order:1001:ready`, `appointment:88:24h` or `lead:abc:first-touch`"
+    )]
+    NotAKey(String),
 }
 
 /// The tables of one client.

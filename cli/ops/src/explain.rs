@@ -1,14 +1,20 @@
-//! What happened to the messages of a subject: reads its rows and its deliveries.
+//! What happened to the messages of a subject: reads its rows and its deliveries. Or what happened
+//! to a delivery, if the name is the id of one.
 
+use serde::Serialize;
 use tellonce_core::{
     attributes::{Item, ItemReader, read_batch, text_value},
+    client_config::ClientConfig,
     fault::error_chain,
     ledger::{IdempotencyKey, SubjectRows, read_subject},
 };
 
 use crate::{
+    client_stack::ClientStack,
     client_tables::{ClientTables, DeliveryEntry, OpsError},
+    delivery_trace::DeliveryTrace,
     inbox_kind::InboxKind,
+    refusals::{RECENT, SenderRefusals},
     report::{AbsentMessage, DeliveryArrival, DeliveryReport, SubjectReport},
 };
 
@@ -34,7 +40,44 @@ impl FoundRows {
     }
 }
 
+/// What a name stands for, and what happened to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Explanation {
+    /// The messages of an order, an appointment or a lead.
+    Subject(Box<SubjectReport>),
+    /// Deliveries with this id. Several senders may have used one id.
+    Deliveries(Vec<DeliveryTrace>),
+}
+
 impl ClientTables {
+    /// What happened to what a name stands for: a subject (`order:1001`), a key
+    /// (`order:1001:ready`), or a delivery, by its key in the inbox (`shop#b54557e4`) or by the
+    /// sender's own id. At most five requests for one subject or one delivery.
+    pub async fn explain_name(
+        &self,
+        stack: &ClientStack,
+        config: &ClientConfig,
+        name: &str,
+    ) -> Result<Explanation, OpsError> {
+        let kind = name.split(':').next().unwrap_or_default();
+        if SUBJECT_KINDS.contains(&kind) && !name.contains('#') {
+            return Ok(Explanation::Subject(Box::new(self.explain(name).await?)));
+        }
+        if name.is_empty() || name.contains(':') && !name.contains('#') {
+            return Err(OpsError::NotFound(name.to_owned()));
+        }
+        let traces = self.trace_delivery(stack, config, name).await?;
+        if traces.is_empty() {
+            let refusals = match stack.read_refusals(stack.now() - RECENT).await {
+                Ok(refusals) => describe_refusals(&refusals),
+                Err(error) => error_chain(&error),
+            };
+            return Err(OpsError::DeliveryNotFound { id: name.to_owned(), refusals });
+        }
+        Ok(Explanation::Deliveries(traces))
+    }
+
     /// What happened to the messages of a subject (`order:1001`), or to the one of a key
     /// (`order:1001:ready`), and which deliveries about it led to no message. At most four
     /// requests.
@@ -87,7 +130,7 @@ impl ClientTables {
     }
 
     /// The deliveries about a subject that led to no message, the oldest first.
-    async fn read_without_message(&self, subject: &str) -> Result<Vec<DeliveryEntry>, OpsError> {
+    pub(crate) async fn read_without_message(&self, subject: &str) -> Result<Vec<DeliveryEntry>, OpsError> {
         match self.inbox_of(subject) {
             Some(inbox) => Ok(self.read_deliveries(inbox, "about", ("about", subject)).await?.list),
             None => Ok(Vec::new()),
@@ -96,13 +139,7 @@ impl ClientTables {
 
     /// The inbox that has the deliveries about a subject.
     fn inbox_of(&self, subject: &str) -> Option<&str> {
-        let kind = match subject.split(':').next() {
-            Some("order") => InboxKind::Stores,
-            Some("appointment") => InboxKind::Calendars,
-            Some("lead") => InboxKind::Forms,
-            _ => return None,
-        };
-        Some(self.inbox_table(kind))
+        InboxKind::of_subject(subject).map(|kind| self.inbox_table(kind))
     }
 
     /// When deliveries came in. Those that the inbox no longer has are missing. A read of a feed is
@@ -125,4 +162,12 @@ impl ClientTables {
         };
         Ok(items.iter().filter_map(arrival).collect())
     }
+}
+
+fn describe_refusals(refusals: &[SenderRefusals]) -> String {
+    if refusals.is_empty() {
+        return "no post was refused in the last 24 hours".to_owned();
+    }
+    let senders = refusals.iter().map(SenderRefusals::describe).collect::<Vec<_>>().join("; ");
+    format!("in the last 24 hours, {senders}")
 }

@@ -8,23 +8,33 @@
 //! Promises: only [`CommandRunner::run`] changes something. What is returned names no customer:
 //! numbers are masked, and texts, names and places are left out. It holds no value of a secret.
 
+mod absence;
 mod calls;
 mod client_stack;
 mod client_tables;
+mod customer_messages;
+mod delivery_trace;
 mod explain;
+mod function_logs;
 mod inbox_kind;
 mod local_stack;
 mod needs;
 mod operations;
 mod operator;
 mod overview;
+mod refusals;
 mod report;
 mod secrets;
 mod sentences;
 
+pub use absence::{AbsenceReport, ChainLink, ChainStep, SettingToChange};
 pub use calls::CallError;
 pub use client_stack::{ClientStack, StackError};
 pub use client_tables::{ClientTables, OpsError, TableNames};
+pub use customer_messages::CustomerReport;
+pub use delivery_trace::{DeliveryTrace, TracedAppointment, TracedOutcome, TracedTask};
+pub use explain::Explanation;
+pub use function_logs::{FUNCTIONS, FunctionLogLine, LogError};
 pub use local_stack::{LocalEndpoints, LocalStackError, LocalStackFile};
 pub use needs::{Need, Needs};
 pub use operations::{Operation, OperationsError};
@@ -34,6 +44,7 @@ pub use operator::{
     Progress, ReplayPlan, ReplaySelection, ReplaySpan, RetryPlan, list_operations,
 };
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
+pub use refusals::{MAX_REFUSALS, Refusal, SenderRefusals};
 pub use report::{
     AbsentMessage, AppointmentReport, DeliveryReport, MessageReport, ReportStep, Standing, SubjectReport,
     UnsentReminder,

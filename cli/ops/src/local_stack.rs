@@ -58,13 +58,24 @@ pub struct LocalEndpoints {
     pub(crate) lambda: String,
     pub(crate) sqs: String,
     pub(crate) sts: String,
+    pub(crate) logs: String,
+    pub(crate) cloudwatch: String,
 }
 
 impl LocalEndpoints {
-    /// The tables, the secrets, and one server for functions, queue and identity.
+    /// The tables, the secrets, and one server for functions, queue, identity, logs and
+    /// metrics.
     pub fn new(dynamodb: String, secrets_manager: String, others: &str) -> Self {
         let others = || others.to_owned();
-        Self { dynamodb, secrets_manager, lambda: others(), sqs: others(), sts: others() }
+        Self {
+            dynamodb,
+            secrets_manager,
+            lambda: others(),
+            sqs: others(),
+            sts: others(),
+            logs: others(),
+            cloudwatch: others(),
+        }
     }
 }
 

@@ -251,7 +251,14 @@ fn is_known_start(start: &Timestamp) -> bool {
 
 /// The reminder of an outcome; `None` if it has a message, whose row says what happened.
 fn report_unsent_reminder(outcome: &StageOutcome) -> Option<UnsentReminder> {
-    let explanation = match outcome.outcome {
+    let explanation = describe_reminder(outcome.outcome)?;
+    let (stage, begins_at) = (outcome.stage.clone(), outcome.start);
+    Some(UnsentReminder { stage, begins_at, code: outcome.outcome.name(), explanation })
+}
+
+/// Why a reminder has no message, as a sentence without its full stop; `None` if it has one.
+pub(crate) fn describe_reminder(outcome: ReminderOutcome) -> Option<&'static str> {
+    Some(match outcome {
         ReminderOutcome::Opened => return None,
         ReminderOutcome::Skipped => "its time had passed when the appointment was booked or moved",
         ReminderOutcome::Missed => "its time passed before a function could send it",
@@ -259,9 +266,7 @@ fn report_unsent_reminder(outcome: &StageOutcome) -> Option<UnsentReminder> {
         ReminderOutcome::OptedOut => "the customer has opted out",
         ReminderOutcome::Dropped => "an operator dropped everything that waited for the line",
         ReminderOutcome::LimitReached => "the number got as many reminders of this stage on that day as are allowed",
-    };
-    let (stage, begins_at) = (outcome.stage.clone(), outcome.start);
-    Some(UnsentReminder { stage, begins_at, code: outcome.outcome.name(), explanation })
+    })
 }
 
 pub(crate) fn report_message(row: &LedgerRow, arrivals: &[DeliveryArrival]) -> MessageReport {
@@ -301,5 +306,52 @@ fn report_step(step: &TrailStep) -> ReportStep {
         Some((label, explanation)) => build_step(step.at, &step.code, label, &explanation),
         // A newer version of tellonce wrote it.
         None => build_step(step.at, &step.code, &step.code, step.detail.as_deref().unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tellonce_core::ledger::StepCode;
+
+    use super::*;
+
+    /// A new code or state without a word or a sentence does not compile, or fails here.
+    #[test]
+    fn every_code_and_every_state_has_its_words() {
+        let mut lines = Vec::new();
+        for code in StepCode::ALL {
+            for detail in [None, Some("DETAIL")] {
+                let (label, explanation) = describe_step(code.name(), detail).unwrap();
+                assert!(!label.is_empty() && !explanation.is_empty(), "{code:?}");
+                assert!(!explanation.ends_with('.'), "{explanation}");
+                let line = format!("{:<22} {label:<12} {explanation}", code.name());
+                if lines.last() != Some(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+        for state in MessageState::ALL {
+            let standings = [(false, false), (true, false), (false, true)]
+                .map(|(has_arrived, has_failed)| Standing::of_state(state, has_arrived, has_failed).name());
+            lines.push(format!(
+                "{:<12} {}; arrived: {}; failed: {}",
+                state.name(),
+                standings[0],
+                standings[1],
+                standings[2]
+            ));
+        }
+        for outcome in [
+            ReminderOutcome::Opened,
+            ReminderOutcome::Skipped,
+            ReminderOutcome::Missed,
+            ReminderOutcome::NoTime,
+            ReminderOutcome::OptedOut,
+            ReminderOutcome::Dropped,
+            ReminderOutcome::LimitReached,
+        ] {
+            lines.push(format!("{:<14} {}", outcome.name(), describe_reminder(outcome).unwrap_or("has a message")));
+        }
+        insta::assert_snapshot!(lines.join("\n"));
     }
 }

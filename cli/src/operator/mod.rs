@@ -5,7 +5,6 @@
 //! effects, and records who did what. This module has the words.
 
 mod arguments;
-mod phone_file;
 mod plan_text;
 
 use std::{
@@ -20,6 +19,7 @@ use crate::{
     command_output::CommandOutput,
     confirmation::confirm,
     people_time::PeopleTime,
+    phone_file,
     stack_arguments::{ConnectedStack, StackArguments, block_on},
 };
 pub(crate) use arguments::OperatorCliCommand;
@@ -182,7 +182,7 @@ fn show_progress(progress: Progress) {
 
 async fn show_contact(arguments: &FindContactArguments) -> anyhow::Result<CommandOutput> {
     let customer = phone_file::read_customer(&arguments.phone.phone_file)?;
-    let ConnectedStack { stack, config } = arguments.stack.connect().await?;
+    let ConnectedStack { stack, config, .. } = arguments.stack.connect().await?;
     let runner = CommandRunner::connect(&stack, &config, show_progress).await?;
     let contact = runner.find_contact(&customer).await?;
     if arguments.json {
@@ -194,7 +194,7 @@ async fn show_contact(arguments: &FindContactArguments) -> anyhow::Result<Comman
 }
 
 async fn list_dead_letters(stack: &StackArguments, json: bool) -> anyhow::Result<CommandOutput> {
-    let ConnectedStack { stack, config } = stack.connect().await?;
+    let ConnectedStack { stack, config, .. } = stack.connect().await?;
     let letters = CommandRunner::connect(&stack, &config, show_progress).await?.list_dead_letters().await?;
     if json {
         return Ok(CommandOutput::from_text(serde_json::to_string_pretty(&letters)? + "\n"));
@@ -205,7 +205,7 @@ async fn list_dead_letters(stack: &StackArguments, json: bool) -> anyhow::Result
 }
 
 async fn show_operations(arguments: &OperationsArguments) -> anyhow::Result<CommandOutput> {
-    let ConnectedStack { stack, config } = arguments.stack.connect().await?;
+    let ConnectedStack { stack, config, .. } = arguments.stack.connect().await?;
     let operations = list_operations(&stack, arguments.limit).await?;
     Ok(CommandOutput::from_text(if arguments.json {
         serde_json::to_string_pretty(&operations)? + "\n"

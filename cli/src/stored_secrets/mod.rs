@@ -39,7 +39,7 @@ pub(crate) fn run_command(command: &SecretsCommand) -> anyhow::Result<CommandOut
 }
 
 async fn list(arguments: &ListArguments) -> anyhow::Result<CommandOutput> {
-    let ConnectedStack { stack, config } = arguments.stack.connect().await?;
+    let ConnectedStack { stack, config, .. } = arguments.stack.connect().await?;
     let report = stack.survey_secrets(&config, !arguments.no_read).await?;
     let text = if arguments.json {
         serde_json::to_string_pretty(&report)? + "\n"

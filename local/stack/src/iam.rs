@@ -155,7 +155,7 @@ fn find_attributes(request: &Value) -> BTreeSet<String> {
 
 /// Which attributes a read asks for: all, unless it names some.
 fn find_select(operation: &str, request: &Value) -> Option<String> {
-    let is_read = ["GetItem", "Query", "Scan"].contains(&operation);
+    let is_read = ["GetItem", "BatchGetItem", "Query", "Scan"].contains(&operation);
     let named = request["ProjectionExpression"].is_string().then_some("SPECIFIC_ATTRIBUTES");
     let select = request["Select"].as_str().or(named).unwrap_or("ALL_ATTRIBUTES");
     is_read.then(|| select.to_owned())
@@ -223,6 +223,18 @@ pub(crate) fn table_actions(
     };
     match operation {
         "TransactWriteItems" => parts(&request["TransactItems"]),
+        "BatchGetItem" => {
+            let of_table = |(table, part): (&String, &Value)| {
+                let read = json!({
+                    "TableName": table,
+                    "Key": part["Keys"][0],
+                    "ProjectionExpression": part["ProjectionExpression"],
+                    "ExpressionAttributeNames": part["ExpressionAttributeNames"],
+                });
+                action(operation, &read)
+            };
+            request["RequestItems"].as_object().into_iter().flatten().map(of_table).collect()
+        }
         _ => vec![action(operation, request)],
     }
 }

@@ -26,15 +26,7 @@ pub(super) struct StackAccess<'a> {
 impl StackAccess<'_> {
     /// The names of the senders of an inbox.
     pub(super) fn list_senders(&self, kind: InboxKind) -> Vec<&str> {
-        fn names<T>(of: &std::collections::BTreeMap<String, T>) -> Vec<&str> {
-            of.keys().map(String::as_str).collect()
-        }
-        match kind {
-            InboxKind::Stores => names(&self.config.stores),
-            InboxKind::Calendars => names(&self.config.calendars),
-            InboxKind::Forms => names(&self.config.forms),
-            InboxKind::Lines => names(&self.config.lines),
-        }
+        kind.list_senders(self.config)
     }
 
     pub(super) fn inbox(&self, kind: InboxKind) -> Inbox {

@@ -40,7 +40,7 @@ impl CustomerAddress {
     }
 
     /// As the function reads it.
-    fn expose(&self) -> String {
+    pub(crate) fn expose(&self) -> String {
         match self {
             Self::Number(phone) => phone.expose().to_owned(),
             Self::PrivateId(lid) => lid.address(),

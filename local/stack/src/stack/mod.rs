@@ -12,7 +12,7 @@ mod stack_fakes;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -41,7 +41,7 @@ use crate::{
     gateway::HttpGateway,
     iam::FunctionRoles,
     metrics::MetricLog,
-    operator_api::{self, LambdaApi, QueueApi},
+    operator_api::{LambdaApi, LogsApi, OperatorState},
     post_recorder::PostRecorder,
     recording::DeliveryRecording,
     schedule::ScheduledFunction,
@@ -59,8 +59,8 @@ pub use real_systems::RealSystem;
 use client::{StackClient, StackEndpoints, build_parameters};
 use client_file::ClientFile;
 use parts::{
-    find_table_names, list_scheduled, open_readers, prepare_functions, read_client_folder, serve_router,
-    start_fake_provider, sweep_expired, tables_with_read_streams,
+    OperatorServer, find_table_names, list_scheduled, open_readers, prepare_functions, read_client_folder,
+    serve_operators, serve_router, start_fake_provider, sweep_expired, tables_with_read_streams,
 };
 use stack_fakes::StackFakes;
 
@@ -78,7 +78,7 @@ pub struct LocalStack {
     client_file: ClientFile,
     template: SamTemplate,
     endpoints: StackEndpoints,
-    operator_url: String,
+    operators: OperatorServer,
     gateway: Arc<HttpGateway>,
     functions: Arc<FunctionPool>,
     dynamo: Arc<EmbeddedDynamo>,
@@ -137,10 +137,14 @@ impl LocalStack {
         let metrics = Arc::new(MetricLog::new(clock.clone()));
         let functions = prepare_functions(&template, &options, &state, &endpoints, &metrics)?;
         let failures = Arc::new(FailureLog::open(state.persistent_path("failures.jsonl").as_deref())?);
-        let queue = QueueApi { failures: failures.clone(), metrics: metrics.clone(), roles: roles.clone() };
+        let operator_state = OperatorState {
+            failures: failures.clone(),
+            logs: Arc::new(LogsApi::new(&client.id, state.file_path("logs"))),
+            metrics: metrics.clone(),
+            roles: roles.clone(),
+        };
         let lambda = LambdaApi::new(&client.id, &template, functions.clone(), roles.clone());
-        let operators = operator_api::build_router(lambda, queue);
-        let operator_url = serve_router(operators, "the API for operators", &mut tasks)?;
+        let operators = serve_operators(lambda, operator_state, &mut tasks)?;
         let shared = ReaderContext {
             dynamo: dynamo.clone(),
             functions: functions.clone(),
@@ -172,7 +176,7 @@ impl LocalStack {
             client,
             template,
             endpoints,
-            operator_url,
+            operators,
             functions,
             dynamo,
             secrets,
@@ -201,7 +205,7 @@ impl LocalStack {
         LocalStackFile {
             client: self.options.client.clone(),
             clock: clock.clone(),
-            endpoints: LocalEndpoints::new(dynamo_url.clone(), secrets_url.clone(), &self.operator_url),
+            endpoints: LocalEndpoints::new(dynamo_url.clone(), secrets_url.clone(), &self.operators.url),
         }
     }
 
@@ -263,7 +267,12 @@ impl LocalStack {
     /// `DynamoDB`, Secrets Manager, and the API for operators.
     pub fn server_urls(&self) -> [&str; 5] {
         let StackEndpoints { gateway_url, provider_url, dynamo_url, secrets_url, .. } = &self.endpoints;
-        [gateway_url, provider_url, dynamo_url, secrets_url, &self.operator_url]
+        [gateway_url, provider_url, dynamo_url, secrets_url, &self.operators.url]
+    }
+
+    /// How many requests the API for operators answered.
+    pub fn operator_request_count(&self) -> u64 {
+        self.operators.requests.load(Ordering::Relaxed)
     }
 
     /// Method and path of every route, with the name of its function.

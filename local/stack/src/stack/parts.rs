@@ -1,6 +1,10 @@
 //! The parts of a stack, each made from the options and the template.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use axum::Router;
@@ -17,6 +21,7 @@ use crate::{
     dynamo::EmbeddedDynamo,
     functions::{FunctionPool, FunctionSetup},
     metrics::MetricLog,
+    operator_api::{self, LambdaApi, OperatorState},
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
     state::StateFolder,
@@ -93,6 +98,24 @@ pub(super) fn serve_router(router: Router, what: &'static str, tasks: &mut Vec<A
     let addr = listener.local_addr()?;
     tasks.push(server::serve_router(router, listener, what).abort_handle());
     Ok(format!("http://{addr}"))
+}
+
+/// The server for what operators call.
+#[derive(Debug)]
+pub(super) struct OperatorServer {
+    pub(super) url: String,
+    /// How many requests it answered.
+    pub(super) requests: Arc<AtomicU64>,
+}
+
+pub(super) fn serve_operators(
+    lambda: LambdaApi,
+    state: OperatorState,
+    tasks: &mut Vec<AbortHandle>,
+) -> anyhow::Result<OperatorServer> {
+    let requests = Arc::<AtomicU64>::default();
+    let router = operator_api::build_router(lambda, state, requests.clone());
+    Ok(OperatorServer { url: serve_router(router, "the API for operators", tasks)?, requests })
 }
 
 /// Starts the fake provider with the client's lines: their tokens from the secrets and their ids.

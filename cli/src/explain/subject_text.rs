@@ -1,47 +1,12 @@
-//! `tellonce explain`: what happened to the messages of an order, an appointment or a lead.
+//! The messages of an order, an appointment or a lead, in words.
 
 use std::fmt::{self, Write as _};
 
-use tellonce_core::client_config::ClientConfig;
 use tellonce_ops::{AbsentMessage, AppointmentReport, MessageReport, ReportStep, SubjectReport};
 
-use crate::{
-    command_output::CommandOutput,
-    people_time::PeopleTime,
-    stack_arguments::{ConnectedStack, StackArguments, block_on},
-};
+use crate::people_time::PeopleTime;
 
-#[derive(clap::Args)]
-pub(crate) struct ExplainArguments {
-    /// A subject, such as order:1001, appointment:88 or lead:abc, or a key, such as
-    /// order:1001:ready.
-    #[arg(value_name = "NAME")]
-    name: String,
-    #[command(flatten)]
-    stack: StackArguments,
-    /// Print JSON, with times in UTC.
-    #[arg(long)]
-    json: bool,
-}
-
-pub(crate) fn explain(arguments: &ExplainArguments) -> anyhow::Result<CommandOutput> {
-    let (report, config) = block_on(ask(arguments))??;
-    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { render(&report, &config)? };
-    Ok(CommandOutput::from_text(text))
-}
-
-async fn ask(arguments: &ExplainArguments) -> anyhow::Result<(SubjectReport, ClientConfig)> {
-    let ConnectedStack { stack, config } = arguments.stack.connect().await?;
-    Ok((stack.find_tables().await?.explain(&arguments.name).await?, config))
-}
-
-fn render(report: &SubjectReport, config: &ClientConfig) -> anyhow::Result<String> {
-    let mut text = String::new();
-    write_report(&mut text, report, &PeopleTime::of_client(config)?)?;
-    Ok(text)
-}
-
-fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>) -> fmt::Result {
+pub(crate) fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>) -> fmt::Result {
     writeln!(text, "{} (times in {})", report.subject, time.name)?;
     if let Some(appointment) = &report.appointment {
         write_appointment(text, appointment, time)?;
@@ -79,7 +44,8 @@ fn write_absent(text: &mut String, absent: &AbsentMessage, lists_deliveries: boo
     writeln!(
         text,
         "Either no delivery reported it, or its delivery led to no message{below}, or client.toml had no text for it."
-    )
+    )?;
+    writeln!(text, "`--absent` finds the link that broke.")
 }
 
 fn write_appointment(text: &mut String, appointment: &AppointmentReport, time: &PeopleTime<'_>) -> fmt::Result {
@@ -96,7 +62,7 @@ fn write_appointment(text: &mut String, appointment: &AppointmentReport, time: &
     Ok(())
 }
 
-fn write_message(text: &mut String, message: &MessageReport, time: &PeopleTime<'_>) -> fmt::Result {
+pub(super) fn write_message(text: &mut String, message: &MessageReport, time: &PeopleTime<'_>) -> fmt::Result {
     let to = message.to.as_deref().map(|to| format!("to {to} ")).unwrap_or_default();
     writeln!(text, "\n{}: {} ({to}over `{}`)", message.key, message.standing.name(), message.line)?;
     write_steps(text, &message.steps, time)?;

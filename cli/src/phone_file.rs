@@ -6,12 +6,12 @@ use anyhow::{Context as _, anyhow};
 use tellonce_core::contact::Phone;
 use tellonce_ops::CustomerAddress;
 
-pub(super) fn read_phone(source: &Path) -> anyhow::Result<Phone> {
+pub(crate) fn read_phone(source: &Path) -> anyhow::Result<Phone> {
     parse_phone(&read_text(source)?)
 }
 
 /// A number, or a private id of WhatsApp.
-pub(super) fn read_customer(source: &Path) -> anyhow::Result<CustomerAddress> {
+pub(crate) fn read_customer(source: &Path) -> anyhow::Result<CustomerAddress> {
     let text = read_text(source)?;
     match CustomerAddress::parse_private_id(&text) {
         Some(address) => Ok(address),

@@ -1,0 +1,112 @@
+//! The deliveries that webhook-receiver refused lately, by sender. A refused request costs no
+//! write, so only the log has it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::{
+    client_stack::ClientStack,
+    function_logs::{FunctionLogLine, LogError, LogSearch},
+    sentences::count,
+};
+
+/// The most refusals of a sender that are listed.
+pub const MAX_REFUSALS: usize = 10;
+/// How far back refusals explain that a delivery is missing.
+pub(crate) const RECENT: SignedDuration = SignedDuration::from_hours(24);
+const MAX_REQUESTS: usize = 2;
+
+/// A refused delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// When.
+    pub at: Timestamp,
+    /// The HTTP status of the response.
+    pub http_status: u16,
+    /// Why, as a sentence without its full stop.
+    pub reason: String,
+}
+
+/// The refused deliveries of a sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SenderRefusals {
+    /// The sender in client.toml. `None` for an address that names none.
+    pub sender: Option<String>,
+    /// How many were refused.
+    pub count: usize,
+    /// The newest ones, the newest first, at most [`MAX_REFUSALS`].
+    pub newest: Vec<Refusal>,
+}
+
+impl SenderRefusals {
+    /// Its name for people.
+    pub fn name(&self) -> &str {
+        self.sender.as_deref().unwrap_or("an unknown address")
+    }
+
+    /// How often it was refused, and why last, as a part of a sentence.
+    pub(crate) fn describe(&self) -> String {
+        let last = self.newest.first().map(|last| format!(", last with {}: {}", last.http_status, last.reason));
+        format!("{} was refused {}{}", self.name(), count(self.count, "time"), last.unwrap_or_default())
+    }
+}
+
+impl ClientStack {
+    /// The deliveries that were refused since a time, by sender. Two requests at most. The caller
+    /// may `logs:FilterLogEvents`.
+    pub async fn read_refusals(&self, since: Timestamp) -> Result<Vec<SenderRefusals>, LogError> {
+        let search = LogSearch {
+            function: "webhook-receiver",
+            since,
+            until: None,
+            phrase: Some("http.status"),
+            requests: MAX_REQUESTS,
+        };
+        Ok(group_refusals(&self.search_log(search).await?.lines))
+    }
+}
+
+/// The refusals among log lines, which are the oldest first.
+fn group_refusals(lines: &[FunctionLogLine]) -> Vec<SenderRefusals> {
+    let mut senders: BTreeMap<Option<String>, SenderRefusals> = BTreeMap::new();
+    for line in lines.iter().rev() {
+        let Some(status) = line.fields.get("http.status").and_then(serde_json::Value::as_u64) else { continue };
+        let sender = line.field("sender.name").map(str::to_owned);
+        let of_sender = senders.entry(sender.clone()).or_insert(SenderRefusals { sender, count: 0, newest: vec![] });
+        of_sender.count += 1;
+        if of_sender.newest.len() < MAX_REFUSALS {
+            let reason = line.message.strip_prefix("refused a delivery: ").unwrap_or(&line.message).to_owned();
+            of_sender.newest.push(Refusal { at: line.at, http_status: u16::try_from(status).unwrap_or(0), reason });
+        }
+    }
+    senders.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_sender_and_the_newest_are_listed() {
+        let line = |second: i64, fields: serde_json::Value| FunctionLogLine {
+            at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second),
+            function: "webhook-receiver".to_owned(),
+            level: None,
+            message: "refused a delivery: the signature does not match".to_owned(),
+            fields: fields.as_object().unwrap().clone(),
+        };
+        let mut lines: Vec<_> =
+            (0..12).map(|second| line(second, json!({"sender.name": "shop", "http.status": 401}))).collect();
+        lines.push(line(20, json!({"sender.name": null, "http.status": 404})));
+        lines.push(line(21, json!({"delivery.id": "shop#1"})));
+        let [unknown, shop] = &group_refusals(&lines)[..] else { panic!("two senders") };
+        assert_eq!((unknown.name(), unknown.count), ("an unknown address", 1));
+        assert_eq!((shop.count, shop.newest.len()), (12, MAX_REFUSALS));
+        assert_eq!(shop.newest[0].at.as_second(), 11);
+        assert_eq!(shop.describe(), "shop was refused 12 times, last with 401: the signature does not match");
+    }
+}
