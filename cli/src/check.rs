@@ -57,7 +57,7 @@ pub(crate) fn run_check(arguments: &CheckArguments) -> anyhow::Result<CommandOut
     }
     if let Some(config) = &config {
         if arguments.list_secrets {
-            list_secrets(config, &mut text)?;
+            list_secrets(config, folder, &mut text)?;
         }
         if arguments.list_forms {
             forms::list_forms(config, &mut text)?;
@@ -129,55 +129,21 @@ fn point_to_lists(config: &ClientConfig, folder: &Path, text: &mut String) -> fm
     Ok(())
 }
 
-/// Lists the secrets to create, as commands that read the value from the keyboard. The value is
-/// then in no shell history and in no file.
-fn list_secrets(config: &ClientConfig, text: &mut String) -> fmt::Result {
-    let client = &config.client;
-    let put = "aws secretsmanager put-secret-value --secret-id NAME --secret-string file:///dev/stdin";
-    let create =
-        |name: &str| format!("  aws secretsmanager create-secret --name {name} --secret-string file:///dev/stdin\n");
-    match config.secrets {
-        SecretLayout::Separate => {
-            writeln!(
-                text,
-                "\nSecrets of `{client}`. Each command reads the value: paste it, press Enter, then Ctrl-D.\n"
-            )?;
-            for NeededSecret { name, description: what, .. } in list_needed_secrets(config) {
-                writeln!(text, "  # {what}\n{}", create(&name))?;
-            }
-            writeln!(text, "To change a value later: {put}\n")
-        }
-        SecretLayout::ByRole => {
-            writeln!(
-                text,
-                "\nSecrets of `{client}`, one JSON object for each role. Each command reads the object: paste it, press \
-                 Enter, then Ctrl-D.\n"
-            )?;
-            for (secret, members) in group_by_role(config) {
-                for (member, what) in &members {
-                    writeln!(text, "  # \"{member}\": {what}")?;
-                }
-                let members: Vec<String> = members.iter().map(|(member, _)| format!("\"{member}\": \"…\"")).collect();
-                writeln!(text, "  # {{{}}}\n{}", members.join(", "), create(&secret))?;
-            }
-            writeln!(text, "To change a value later, store its whole object again: {put}\n")
-        }
+/// Lists the secrets to create, and the commands that store them.
+fn list_secrets(config: &ClientConfig, folder: &Path, text: &mut String) -> fmt::Result {
+    let (client, folder) = (&config.client, folder.display());
+    let put = |what: &str| format!("tellonce secrets put {what} --client {folder}");
+    let how = match config.secrets {
+        SecretLayout::Separate => "one for each value",
+        SecretLayout::ByRole => "in one JSON object for each role",
+    };
+    writeln!(text, "\nSecrets of `{client}`, {how}.\n")?;
+    for NeededSecret { name, description: what, .. } in list_needed_secrets(config) {
+        writeln!(text, "  {name}\n    {what}")?;
     }
-}
-
-/// The secrets of the roles, in the order in which an operator creates them, with their members and
-/// what to store in them.
-fn group_by_role(config: &ClientConfig) -> Vec<(String, Vec<(String, String)>)> {
-    let mut secrets: Vec<(String, Vec<(String, String)>)> = Vec::new();
-    for NeededSecret { name, description, .. } in list_needed_secrets(config) {
-        let location = config.secrets.locate(&name);
-        let member = (location.member.unwrap_or_default(), description);
-        match secrets.iter_mut().find(|(secret, _)| *secret == location.secret) {
-            Some((_, members)) => members.push(member),
-            None => secrets.push((location.secret, vec![member])),
-        }
-    }
-    secrets
+    writeln!(text, "\nTo store all of them for the first deployment, at a terminal or from a file of values:")?;
+    writeln!(text, "  {} --before-deployment", put("--all"))?;
+    writeln!(text, "To store one later: {}\n", put("NAME"))
 }
 
 fn summarize_config(config: &ClientConfig) -> String {

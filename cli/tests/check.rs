@@ -28,7 +28,7 @@ fn separate_secrets_are_listed_one_by_one() {
     let run = run_tellonce(&["check", folder.path().to_str().unwrap(), "--list-secrets"]);
     assert_eq!(run.code, 0, "{}", run.stdout);
     let (_, listed) = run.stdout.split_once("\nSecrets of").unwrap();
-    insta::assert_snapshot!(listed.split("\nTo change").next().unwrap());
+    insta::assert_snapshot!(listed.split("\nTo store all").next().unwrap());
 }
 
 #[test]

@@ -102,3 +102,40 @@ async fn a_number_comes_from_standard_input_and_is_printed_nowhere() {
     assert_eq!(dead.stdout, "  0 dead letters (times in Asia/Jerusalem)\n", "{}", dead.stderr);
     world.stack.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_secret_comes_from_standard_input_and_is_printed_nowhere() {
+    let state = tempfile::tempdir().unwrap();
+    let world = World::start_with(WorldSetup { state: Some(state.path().to_owned()), ..WorldSetup::default() }).await;
+    let run = async |arguments: &[&str], input: &str| tellonce(state.path(), arguments, input).await;
+    let name = "webhooks/zap";
+    let value = || world.stack.secrets().current_value("tellonce/story/webhooks/zap").unwrap();
+    let before = value();
+    let shown = run(&["secrets", "put", name], "hunter2-hunter2-hunter2\n").await;
+    assert_eq!((shown.code, value()), (3, before.clone()), "{}", shown.stderr);
+    let put = ["secrets", "put", name, "--yes", "--because", "a new agency"];
+    let refused = run(&put, "hunter2\n").await;
+    assert!(refused.code == 1 && refused.stderr.contains("is so short that it could be guessed"), "{}", refused.stderr);
+    let stored = run(&put, "hunter2-hunter2-hunter2\n").await;
+    assert!(stored.stdout.ends_with("Done: stored 1 value.\n"), "{}{}", stored.stdout, stored.stderr);
+    assert_eq!(value(), "hunter2-hunter2-hunter2");
+    let unknown = run(&["secrets", "put", "webhooks/none"], "x").await;
+    assert!(unknown.stderr.contains("known are: lines/main, webhooks/erp"), "{}", unknown.stderr);
+
+    // A rotation that began says how far it is, and stores nothing.
+    let goes_on = run(&["secrets", "rotate", name, "--generate"], "").await;
+    assert!(goes_on.stdout.contains("What is left to do:"), "{}{}", goes_on.stdout, goes_on.stderr);
+    assert_eq!(value(), "hunter2-hunter2-hunter2");
+    let file = state.path().join("new.txt");
+    let rotate = ["secrets", "rotate", name, "--again", "--generate", "--yes", "--write-value", file.to_str().unwrap()];
+    let rotated = run(&rotate, "").await;
+    assert_eq!(rotated.code, 0, "{}", rotated.stderr);
+    let generated = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(generated.trim_end(), value());
+    let listed = run(&["secrets", "list"], "").await;
+    for output in [shown, refused, stored, goes_on, rotated, listed] {
+        let text = output.stdout + &output.stderr;
+        assert!(!text.contains("hunter2") && !text.contains(generated.trim_end()), "{text}");
+    }
+    world.stack.shutdown().await;
+}

@@ -3,8 +3,8 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tellonce_core::client_config::ClientConfig;
-use tellonce_ops::{ClientStack, SecretsReport, ValueState};
+use tellonce_core::{client_config::ClientConfig, secret::Secret};
+use tellonce_ops::{ClientStack, NewValues, SecretKeeper, SecretsError, SecretsReport, ValueState, list_operations};
 
 use crate::{
     booking_endpoint, lead_endpoint,
@@ -210,4 +210,94 @@ async fn separate_secrets_are_listed_without_reading_any() {
     let report = operator.survey_secrets(&config, true).await.unwrap();
     assert_eq!(list_states(&report, &format!("{WEBHOOKS}/zap")), [("", ValueState::Missing)]);
     assert_eq!((report.count_faults(), world.stack.secrets().total_request_count()), (1, 0));
+}
+
+const ERP: &str = "tellonce/story/webhooks/erp";
+const CURRENT_HOOK: &str = "whsec_c3RvcmllcyBvZiBhIG5ldyBzZWNyZXQsIDAwMDI=";
+
+fn new_value(name: &str, value: &str) -> NewValues {
+    NewValues { values: [(name.to_owned(), Secret::new(value))].into(), ..NewValues::default() }
+}
+
+#[tokio::test]
+async fn a_stored_value_is_used_beside_the_old_one_and_a_second_one_in_a_day_warns() {
+    let parameters = role_parameters(true);
+    let world = World::start_with(WorldSetup { parameters, ..WorldSetup::default() }).await;
+    let signed_with = |secret: &str, id: &str| world.erp_post_with_secret(secret, id, "ready", id, PHONE);
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-1")).await, 200);
+    let (stack, config) = connect(&world, "local-OperatorRole");
+    let keeper = SecretKeeper::connect(&stack, &config, false).await.unwrap();
+    let plan = keeper.plan(&new_value(ERP, NEW_ERP_SECRET)).await.unwrap();
+    assert_eq!((plan.changes.len(), plan.changes[0].accepted_until), (1, None));
+    assert!(!format!("{plan:?}{}", serde_json::to_string(&plan).unwrap()).contains("whsec_"), "{plan:?}");
+    keeper.run(&plan, Some("a story")).await.unwrap();
+    let report = keeper.report_rotation(&config, ERP).await.unwrap();
+    assert!(report.stored_at.is_some() && !report.is_read && report.old_accepted_until.is_some(), "{report:?}");
+    world.advance_time(SignedDuration::from_secs(31));
+    assert_eq!(world.post(signed_with(NEW_ERP_SECRET, "m-2")).await, 200);
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-3")).await, 200, "the value before is accepted for a day");
+    assert!(keeper.report_rotation(&config, ERP).await.unwrap().is_read);
+    let zap = keeper.plan(&new_value(&format!("{WEBHOOKS}/zap"), "another-header-value-1")).await.unwrap();
+    assert_eq!(zap.changes[0].ends_early, [ERP], "a change of another member ends it");
+    let same = keeper.plan(&new_value(ERP, NEW_ERP_SECRET)).await.unwrap();
+    assert_eq!((same.changes.len(), same.unchanged), (0, vec![ERP.to_owned()]));
+    let recorded = list_operations(&stack, 5).await.unwrap();
+    assert_eq!(recorded.len(), 1);
+    assert_eq!(
+        (recorded[0].command.as_str(), recorded[0].outcome.as_deref()),
+        ("store the value tellonce/story/webhooks/erp", Some("stored 1 value"))
+    );
+    assert!(!format!("{recorded:?}").contains("whsec_"));
+}
+
+#[tokio::test]
+async fn a_change_of_another_caller_between_plan_and_effect_is_not_overwritten() {
+    let parameters = role_parameters(true);
+    let world = World::start_with(WorldSetup { parameters, ..WorldSetup::default() }).await;
+    let (stack, config) = connect(&world, "local-OperatorRole");
+    let keeper = SecretKeeper::connect(&stack, &config, false).await.unwrap();
+    let plan = keeper.plan(&new_value(ERP, NEW_ERP_SECRET)).await.unwrap();
+    world.stack.secrets().rotate(&format!("{WEBHOOKS}/zap"), "another-header-value-1");
+    let refused = keeper.run(&plan, None).await.unwrap_err();
+    assert!(matches!(refused, SecretsError::ChangedMeanwhile(_)), "{refused}");
+    assert_eq!(world.stack.secrets().current_value(ERP).as_deref(), Some(ERP_SECRET));
+    let webhooks = stack.survey_secrets(&config, false).await.unwrap();
+    let stages = webhooks.secrets.iter().find(|secret| secret.name == WEBHOOKS).unwrap().versions.len();
+    assert_eq!(stages, 2, "the version that was not used is gone");
+    let again = keeper.plan(&new_value(ERP, NEW_ERP_SECRET)).await.unwrap();
+    keeper.run(&again, None).await.unwrap();
+    assert_eq!(world.stack.secrets().current_value(ERP).as_deref(), Some(NEW_ERP_SECRET));
+    let zap = world.stack.secrets().current_value(&format!("{WEBHOOKS}/zap"));
+    assert_eq!(zap.as_deref(), Some("another-header-value-1"));
+}
+
+#[tokio::test]
+async fn a_leaked_value_ends_at_once_and_a_missing_secret_is_made() {
+    let parameters = role_parameters(true);
+    let world = World::start_with(WorldSetup { parameters, separate_secrets: true, ..WorldSetup::default() }).await;
+    let signed_with = |secret: &str, id: &str| world.erp_post_with_secret(secret, id, "ready", id, PHONE);
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-1")).await, 200);
+    let (stack, config) = connect(&world, "local-OperatorRole");
+    let keeper = SecretKeeper::connect(&stack, &config, false).await.unwrap();
+    let leaked = NewValues { ends_old: true, ..new_value(ERP, CURRENT_HOOK) };
+    let done = keeper.run(&keeper.plan(&leaked).await.unwrap(), Some("in a screenshot")).await.unwrap();
+    assert_eq!(done.to_string(), "stored 1 value, and started webhook-receiver again");
+    assert_eq!(world.post(signed_with(ERP_SECRET, "m-2")).await, 401);
+    assert_eq!(world.post(signed_with(CURRENT_HOOK, "m-3")).await, 200);
+
+    world.stack.secrets().remove(&format!("{WEBHOOKS}/zap"));
+    let plan = keeper.plan(&new_value(&format!("{WEBHOOKS}/zap"), ZAP_HEADER_SECRET)).await.unwrap();
+    assert!(plan.changes[0].is_new, "{plan:?}");
+    keeper.run(&plan, None).await.unwrap();
+    assert_eq!(stack.survey_secrets(&config, true).await.unwrap().count_faults(), 0);
+}
+
+#[tokio::test]
+async fn an_operator_without_the_parameter_stores_no_secret() {
+    let world = World::start_with(WorldSetup { parameters: role_parameters(false), ..WorldSetup::default() }).await;
+    let (stack, config) = connect(&world, "local-OperatorRole");
+    let keeper = SecretKeeper::connect(&stack, &config, false).await.unwrap();
+    let refused = keeper.plan(&new_value(ERP, NEW_ERP_SECRET)).await.unwrap_err();
+    assert!(refused.to_string().starts_with("you may not read the secret tellonce/story/webhooks"), "{refused}");
+    assert_eq!(world.stack.roles().take_refused_calls().len(), 1);
 }

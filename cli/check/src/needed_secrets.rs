@@ -14,6 +14,8 @@ pub struct NeededSecret {
     pub description: String,
     /// Its use, which decides the valid values.
     pub purpose: SecretPurpose,
+    /// Whether the agency chooses the value and enters it at the other system.
+    pub is_chosen: bool,
 }
 
 impl NeededSecret {
@@ -33,6 +35,7 @@ pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
             name: config.line_secret_name(line),
             description,
             purpose: SecretPurpose::LineToken,
+            is_chosen: false,
         });
     }
     for (name, store) in &config.stores {
@@ -60,6 +63,7 @@ pub fn list_needed_secrets(config: &ClientConfig) -> Vec<NeededSecret> {
             name: config.line_webhook_secret_name(name),
             description,
             purpose: SecretPurpose::PathSecret,
+            is_chosen: true,
         });
     }
     for (name, crm) in &config.crms {
@@ -76,8 +80,8 @@ struct NeededSecrets(Vec<NeededSecret>);
 impl NeededSecrets {
     /// Adds the secret of `owner`, if its kind needs one.
     fn add(&mut self, name: String, owner: &str, facts: Option<SecretFacts>) {
-        if let Some(SecretFacts { description, purpose }) = facts {
-            self.0.push(NeededSecret { name, description: format!("`{owner}`: {description}"), purpose });
+        if let Some(SecretFacts { description, purpose, is_chosen }) = facts {
+            self.0.push(NeededSecret { name, description: format!("`{owner}`: {description}"), purpose, is_chosen });
         }
     }
 }

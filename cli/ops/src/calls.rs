@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use aws_config::{retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_lambda::{error::SdkError, operation::invoke::InvokeError, primitives::Blob};
+use aws_sdk_lambda::{
+    error::SdkError,
+    operation::{invoke::InvokeError, update_function_configuration::UpdateFunctionConfigurationError},
+    primitives::Blob,
+};
 use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -27,6 +31,15 @@ pub enum CallError {
         /// Why.
         #[source]
         source: Box<SdkError<InvokeError>>,
+    },
+    /// The function was not started again.
+    #[error("the function {function} could not be started again")]
+    Restart {
+        /// The full name of the function.
+        function: String,
+        /// Why.
+        #[source]
+        source: Box<SdkError<UpdateFunctionConfigurationError>>,
     },
     /// The function did not do what the command says.
     #[error("the function {function} failed: {message}")]
@@ -60,6 +73,17 @@ impl ClientStack {
         let identity = self.sts.get_caller_identity().send().await;
         let identity = identity.map_err(|error| CallError::Identity(Box::new(error)))?;
         Ok(identity.arn.unwrap_or_default())
+    }
+
+    /// Makes Lambda start a function again for its next invocation, without what its processes
+    /// keep: a change of its description replaces them.
+    pub(crate) async fn restart_function(&self, function: &str, description: &str) -> Result<(), CallError> {
+        let function = self.function_name(function);
+        let update = self.lambda.update_function_configuration().function_name(&function).description(description);
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(CallError::Restart { function, source: Box::new(error) }),
+        }
     }
 
     /// Gives a function (`order-notifier`) a command, and waits for its response. The command is

@@ -3,10 +3,12 @@
 //!
 //! Main types: a [`ClientStack`] reaches the stack of a client; [`ClientTables`] reads its tables;
 //! a [`SubjectReport`] says what happened to all messages of one order, appointment or lead; a
-//! [`CommandRunner`] plans a command, and runs it; a [`SecretsReport`] says how the secrets are.
+//! [`CommandRunner`] plans a command, and runs it; a [`SecretsReport`] says how the secrets are; a
+//! [`SecretKeeper`] stores values.
 //!
-//! Promises: only [`CommandRunner::run`] changes something. What is returned names no customer:
-//! numbers are masked, and texts, names and places are left out. It holds no value of a secret.
+//! Promises: only [`CommandRunner::run`] and [`SecretKeeper::run`] change something. What is
+//! returned names no customer: numbers are masked, and texts, names and places are left out. It
+//! holds no value of a secret.
 
 mod absence;
 mod calls;
@@ -49,5 +51,8 @@ pub use report::{
     AbsentMessage, AppointmentReport, DeliveryReport, MessageReport, ReportStep, Standing, SubjectReport,
     UnsentReminder,
 };
-pub use secrets::{SecretReport, SecretsError, SecretsReport, ValueReport, ValueState, VersionReport};
+pub use secrets::{
+    NewValues, RotationReport, SecretChange, SecretKeeper, SecretReport, SecretsError, SecretsOutcome, SecretsPlan,
+    SecretsReport, ValueReport, ValueState, VersionReport,
+};
 pub use sentences::describe_step;

@@ -5,6 +5,8 @@
 //! that was interrupted shows as one without an outcome. The rows hold no personal data, except the
 //! name of the operator. They stay for 400 days.
 
+use std::{error::Error, fmt::Display};
+
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
@@ -13,7 +15,12 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use rand::random;
 use serde::Serialize;
-use tellonce_core::attributes::{ItemReader, ItemWriter, text_value, time_value};
+use tellonce_core::{
+    attributes::{ItemReader, ItemWriter, text_value, time_value},
+    fault::error_chain,
+};
+
+use crate::client_stack::ClientStack;
 
 const SUBJECT: &str = "operations";
 const RETENTION_DAYS: i64 = 400;
@@ -57,7 +64,7 @@ pub enum OperationsError {
 
 /// A row without an outcome yet.
 #[derive(Debug)]
-pub(crate) struct OpenOperation {
+struct OpenOperation {
     stage: String,
 }
 
@@ -73,8 +80,29 @@ impl OperationLog {
         Self { db, table }
     }
 
+    /// Runs a command and records it: before its effect, and with the outcome after it.
+    pub(crate) async fn record<T: Display, E: Error + From<OperationsError>>(
+        &self,
+        stack: &ClientStack,
+        who: &str,
+        command: &str,
+        because: Option<&str>,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let operation = self.begin(who, command, because, stack.now()).await?;
+        let done = work.await;
+        let outcome = match &done {
+            Ok(outcome) => outcome.to_string(),
+            Err(error) => format!("failed: {}", error_chain(error)),
+        };
+        let recorded = self.end(operation, &outcome, stack.now()).await;
+        let done = done?;
+        recorded?;
+        Ok(done)
+    }
+
     /// Records that a command begins.
-    pub(crate) async fn begin(
+    async fn begin(
         &self,
         who: &str,
         command: &str,
@@ -97,12 +125,7 @@ impl OperationLog {
     }
 
     /// Records what came of a command.
-    pub(crate) async fn end(
-        &self,
-        operation: OpenOperation,
-        outcome: &str,
-        now: Timestamp,
-    ) -> Result<(), OperationsError> {
+    async fn end(&self, operation: OpenOperation, outcome: &str, now: Timestamp) -> Result<(), OperationsError> {
         let update = self
             .db
             .update_item()

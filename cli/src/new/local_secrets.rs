@@ -1,16 +1,10 @@
 //! Made-up secrets for runs on this machine.
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD},
-};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde_json::{Map, Value};
 use tellonce_check::{NeededSecret, list_needed_secrets};
-use tellonce_core::{
-    client_config::{ClientConfig, SecretPurpose},
-    provider::PROVIDER,
-};
+use tellonce_core::client_config::{ClientConfig, SecretPurpose};
+
+use crate::secrets::{made_up_token_prefix, make_random_value};
 
 /// Random values for all secrets of a client, as the JSON object of a `secrets.json`.
 ///
@@ -34,25 +28,11 @@ pub(super) fn make_secrets(config: &ClientConfig) -> anyhow::Result<String> {
 }
 
 fn make_value(purpose: SecretPurpose) -> anyhow::Result<String> {
-    let mut bytes = [0; 32];
-    let filled = SystemRandom::new().fill(&mut bytes);
-    filled.map_err(|_| anyhow::anyhow!("could not get random numbers from the system"))?;
-    let random = URL_SAFE_NO_PAD.encode(bytes);
+    let random = make_random_value(purpose)?;
     Ok(match purpose {
-        SecretPurpose::LineToken => format!("{}local_{random}", PROVIDER.facts().token_prefix),
-        SecretPurpose::StandardWebhooks => format!("whsec_{}", BASE64.encode(bytes)),
+        SecretPurpose::LineToken => made_up_token_prefix() + &random,
         // A local run reads the file of this name in the client's folder `feeds`, if there is one.
         SecretPurpose::FeedAddress => format!("https://calendar.example.com/{random}/calendar.ics"),
-        SecretPurpose::WebhookSecret
-        | SecretPurpose::PathSecret
-        | SecretPurpose::StoreApi
-        | SecretPurpose::CalendarApi
-        | SecretPurpose::LeadApi
-        | SecretPurpose::ContactApi
-        | SecretPurpose::CrmToken
-        | SecretPurpose::ZohoClient
-        | SecretPurpose::ServiceAccount
-        | SecretPurpose::SlackAddress
-        | SecretPurpose::TeamsAddress => random,
+        _ => random,
     })
 }

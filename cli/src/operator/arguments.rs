@@ -44,13 +44,13 @@ pub(crate) enum OperatorCliCommand {
 #[derive(clap::Args)]
 pub(crate) struct ActionArguments {
     #[command(flatten)]
-    pub(super) stack: StackArguments,
+    pub(crate) stack: StackArguments,
     /// Do not ask for confirmation.
     #[arg(long)]
-    pub(super) yes: bool,
+    pub(crate) yes: bool,
     /// Print the plan and the outcome as JSON, with times in UTC.
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// The reason of a command that does not require one.
@@ -58,7 +58,7 @@ pub(crate) struct ActionArguments {
 pub(crate) struct ReasonArguments {
     /// The reason, for the list of operations. Name no customer in it.
     #[arg(long, value_name = "TEXT")]
-    pub(super) because: Option<String>,
+    pub(crate) because: Option<String>,
 }
 
 #[derive(clap::Args)]

@@ -22,10 +22,10 @@ use crate::{
     phone_file,
     stack_arguments::{ConnectedStack, StackArguments, block_on},
 };
-pub(crate) use arguments::OperatorCliCommand;
+pub(crate) use arguments::{ActionArguments, OperatorCliCommand, ReasonArguments};
 use arguments::{
-    ActionArguments, ContactArguments, DeadArguments, DeadCommand, FeedCommand, FindContactArguments, FormCommand,
-    OperationsArguments, ReasonArguments, ReplayArguments,
+    ContactArguments, DeadArguments, DeadCommand, FeedCommand, FindContactArguments, FormCommand, OperationsArguments,
+    ReplayArguments,
 };
 
 /// A command that changes something, before its stack is known.

@@ -4,6 +4,7 @@
 //! values are only in Secrets Manager. No value is ever printed.
 
 mod git_tracking;
+mod random_value;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -16,6 +17,7 @@ use tellonce_core::{
 };
 
 pub(crate) use git_tracking::find_tracked_file;
+pub(crate) use random_value::{made_up_token_prefix, make_random_value};
 
 /// The current value of a secret first, then the previous one.
 type SecretVersions = Vec<Secret>;
@@ -73,7 +75,7 @@ impl SecretsFile {
             findings.push(Finding { severity, line, problem: what, remedy: remedy.to_owned() });
         };
         let needed = list_needed_secrets(config);
-        for NeededSecret { name, description: what, purpose } in &needed {
+        for NeededSecret { name, description: what, purpose, .. } in &needed {
             let line = self.line_of(name);
             match self.values.get(name) {
                 None if *purpose == SecretPurpose::StoreApi => {

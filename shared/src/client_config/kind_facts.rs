@@ -87,16 +87,25 @@ pub struct SecretFacts {
     pub description: &'static str,
     /// What it is for, and so what it may hold.
     pub purpose: SecretPurpose,
+    /// Whether the agency chooses the value and enters it at the sender or receiver. Else that
+    /// system makes it.
+    pub is_chosen: bool,
 }
 
 impl SecretFacts {
+    /// A value that the other system makes.
     pub(super) const fn new(purpose: SecretPurpose, description: &'static str) -> Self {
-        Self { description, purpose }
+        Self { description, purpose, is_chosen: false }
+    }
+
+    /// A value that the agency chooses.
+    pub(super) const fn chosen(purpose: SecretPurpose, description: &'static str) -> Self {
+        Self { is_chosen: true, ..Self::new(purpose, description) }
     }
 }
 
 /// What signs calls to an address of the client's own.
-pub(super) const OUTGOING_SIGNATURE: SecretFacts = SecretFacts::new(
+pub(super) const OUTGOING_SIGNATURE: SecretFacts = SecretFacts::chosen(
     SecretPurpose::StandardWebhooks,
     "the secret that signs the calls of tellonce, whsec_…: create one, and give it to the receiver",
 );

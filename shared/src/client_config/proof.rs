@@ -257,4 +257,4 @@ pub(super) const STANDARD_WEBHOOKS_SECRET: SecretFacts =
     SecretFacts::new(SecretPurpose::StandardWebhooks, "the sender's signing secret (whsec_…)");
 /// What a sender puts into a header.
 pub(super) const STATIC_HEADER_SECRET: SecretFacts =
-    SecretFacts::new(SecretPurpose::WebhookSecret, "a long random value; the sender puts it into its header");
+    SecretFacts::chosen(SecretPurpose::WebhookSecret, "a long random value; the sender puts it into its header");

@@ -22,7 +22,7 @@ mod task_queue;
 use std::fmt;
 
 use serde::Serialize;
-use tellonce_core::{client_config::ClientConfig, contact::Phone, fault::error_chain};
+use tellonce_core::{client_config::ClientConfig, contact::Phone};
 
 use crate::{
     client_stack::ClientStack,
@@ -255,16 +255,8 @@ impl<'a> CommandRunner<'a> {
     /// Does what a plan says, and records it: before the effect, and with the outcome after it.
     pub async fn run(&self, plan: &Plan, because: Option<&str>) -> Result<CommandOutcome, OperatorError> {
         let log = OperationLog::new(self.stack.dynamodb.clone(), self.tables.names.ledger.clone());
-        let operation = log.begin(&self.who, &plan.to_string(), because, self.stack.now()).await?;
-        let done = self.apply(plan, because.unwrap_or("no reason given")).await;
-        let outcome = match &done {
-            Ok(outcome) => outcome.to_string(),
-            Err(error) => format!("failed: {}", error_chain(error)),
-        };
-        let recorded = log.end(operation, &outcome, self.stack.now()).await;
-        let done = done?;
-        recorded?;
-        Ok(done)
+        let work = self.apply(plan, because.unwrap_or("no reason given"));
+        log.record(self.stack, &self.who, &plan.to_string(), because, work).await
     }
 
     async fn apply(&self, plan: &Plan, because: &str) -> Result<CommandOutcome, OperatorError> {

@@ -67,7 +67,9 @@ impl KnownSecret {
 
 /// The text of one version.
 pub(super) struct SecretText {
-    text: Secret,
+    /// The id of the version.
+    pub(super) version: String,
+    pub(super) text: Secret,
 }
 
 impl SecretText {
@@ -75,7 +77,10 @@ impl SecretText {
     /// counts it as a use of the secret.
     pub(super) async fn read(client: &Client, name: &str, stage: &str) -> Result<Option<Self>, SecretsError> {
         match client.get_secret_value().secret_id(name).version_stage(stage).send().await {
-            Ok(answer) => Ok(Some(Self { text: Secret::new(answer.secret_string().unwrap_or_default()) })),
+            Ok(answer) => Ok(Some(Self {
+                version: answer.version_id().unwrap_or_default().to_owned(),
+                text: Secret::new(answer.secret_string().unwrap_or_default()),
+            })),
             Err(error) if has_code(&error, NOT_FOUND) => Ok(None),
             Err(error) => Err(SecretsError::of_call("read", name, error)),
         }

@@ -247,7 +247,7 @@ mod tests {
     fn needed(name: &str, purpose: SecretPurpose) -> (NeededSecret, Option<String>) {
         let name = format!("tellonce/acme/webhooks/{name}");
         let member = name.rsplit('/').next().map(str::to_owned);
-        (NeededSecret { name, description: "`shop`: the secret".to_owned(), purpose }, member)
+        (NeededSecret { name, description: "`shop`: the secret".to_owned(), purpose, is_chosen: false }, member)
     }
 
     fn known(stored_at: &str) -> KnownSecret {

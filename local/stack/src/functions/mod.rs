@@ -228,7 +228,12 @@ impl FunctionPool {
     /// Lets every function have new processes, as a deployment does: a process that runs an
     /// invocation ends after it, and the others end now.
     pub(crate) fn replace_instances(&self) {
-        for function in self.by_name.values() {
+        self.by_name.keys().for_each(|name| self.replace_instances_of(name));
+    }
+
+    /// The same for one function, as a change of its settings does.
+    pub(crate) fn replace_instances_of(&self, name: &str) {
+        if let Some(function) = self.by_name.get(name) {
             function.living_instances().iter().for_each(|instance| instance.retire());
             tellonce_fakes::lock_mutex(&function.idle).retain(|instance| instance.is_usable());
         }

@@ -1,7 +1,8 @@
-//! `Invoke` and `GetFunctionConfiguration` of Lambda.
+//! `Invoke`, `GetFunctionConfiguration` and `UpdateFunctionConfiguration` of Lambda.
 //!
-//! Shapes: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html> and
-//! <https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html>.
+//! Shapes: <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_GetFunctionConfiguration.html> and
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html>.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -46,7 +47,7 @@ impl LambdaApi {
     pub(super) fn build_router(self) -> Router {
         Router::new()
             .route("/2015-03-31/functions/{name}/invocations", post(invoke))
-            .route("/2015-03-31/functions/{name}/configuration", get(get_configuration))
+            .route("/2015-03-31/functions/{name}/configuration", get(get_configuration).put(update_configuration))
             .with_state(Arc::new(self))
     }
 }
@@ -96,6 +97,23 @@ async fn get_configuration(
         }
         None => not_found(&name),
     }
+}
+
+/// Of a change, only what it does to processes: Lambda replaces them.
+async fn update_configuration(
+    State(api): State<Arc<LambdaApi>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = refuse(&api, &headers, "lambda:UpdateFunctionConfiguration", &name) {
+        return refusal;
+    }
+    let function = name.strip_prefix(&api.name_prefix).unwrap_or(&name);
+    if !api.variables.contains_key(function) {
+        return not_found(&name);
+    }
+    api.functions.replace_instances_of(function);
+    json!({"FunctionName": name, "FunctionArn": function_arn(&name)}).to_string().into_response()
 }
 
 fn refuse(api: &LambdaApi, headers: &HeaderMap, action: &str, function: &str) -> Option<Response> {

@@ -34,7 +34,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 /// The id of a new version: the caller's token, as in AWS, where the SDK makes one.
-fn new_version<'r>(request: &'r Value) -> Result<(&'r str, &'r str), Refusal> {
+fn new_version(request: &Value) -> Result<(&str, &str), Refusal> {
     let id = text(request, "ClientRequestToken").filter(|id| (32..=64).contains(&id.len()));
     let id = id.ok_or_else(|| invalid("ClientRequestToken should have 32 to 64 characters"))?;
     let value = text(request, "SecretString").ok_or_else(|| invalid("You must provide SecretString"))?;

@@ -35,7 +35,7 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
 };
 
 pub(super) const SENDER: SenderFacts = SenderFacts {
-    secret: SecretFacts::new(
+    secret: SecretFacts::chosen(
         SecretPurpose::WebhookSecret,
         "the secret of its webhook (Cal.com, Settings, Developer, Webhooks); without one it does not sign",
     ),

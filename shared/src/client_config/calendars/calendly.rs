@@ -33,7 +33,7 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
 };
 
 pub(super) const SENDER: SenderFacts = SenderFacts {
-    secret: SecretFacts::new(
+    secret: SecretFacts::chosen(
         SecretPurpose::WebhookSecret,
         "the signing key that was chosen when the webhook subscription was created through Calendly's API",
     ),

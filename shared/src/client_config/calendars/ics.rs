@@ -125,7 +125,7 @@ pub(super) static FACTS: CalendarFacts = CalendarFacts {
 
 /// Google Calendar, which posts that a feed has changed.
 pub(super) const PUSH_SENDER: SenderFacts = SenderFacts {
-    secret: SecretFacts::new(
+    secret: SecretFacts::chosen(
         SecretPurpose::WebhookSecret,
         "a long random value; give it to Google as the `token` of the channel that watches the calendar",
     ),

@@ -10,7 +10,7 @@ pub(super) static FACTS: FormFacts = FormFacts {
     label: "Google Ads",
     own_proof: Some(OwnProof {
         proof: DeliveryProof::GoogleAds,
-        secret: SecretFacts::new(
+        secret: SecretFacts::chosen(
             SecretPurpose::WebhookSecret,
             "the key of its webhook (Google Ads, the lead form, Lead delivery option, Webhook integration)",
         ),

@@ -17,7 +17,7 @@ pub(super) static FACTS: FormFacts = FormFacts {
             "the app's secret (Meta for Developers, App settings, Basic)",
         ),
     }),
-    handshake_secret: Some(SecretFacts::new(
+    handshake_secret: Some(SecretFacts::chosen(
         SecretPurpose::WebhookSecret,
         "the verify token: a long random value; type it where the callback URL is set (Meta for Developers, Webhooks)",
     )),

@@ -124,7 +124,7 @@ impl FormConfig {
 }
 
 /// What stands at the end of a form's address.
-const PATH_SECRET: SecretFacts = SecretFacts::new(
+const PATH_SECRET: SecretFacts = SecretFacts::chosen(
     SecretPurpose::PathSecret,
     "a long random value of letters, digits, - and _; the address that the form posts to ends in it: /leads/…/…",
 );

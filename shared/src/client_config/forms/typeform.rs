@@ -13,7 +13,7 @@ pub(super) static FACTS: FormFacts = FormFacts {
     label: "Typeform",
     own_proof: Some(OwnProof {
         proof: DeliveryProof::Signature { scheme: &SIGNATURE, binding: "" },
-        secret: SecretFacts::new(
+        secret: SecretFacts::chosen(
             SecretPurpose::WebhookSecret,
             "the secret of its webhook (Typeform, Connect, Webhooks, Edit); without one it does not sign",
         ),

@@ -59,7 +59,7 @@ pub(super) static FACTS: StoreFacts = StoreFacts {
 };
 
 pub(super) const SENDER: SenderFacts = SenderFacts {
-    secret: SecretFacts::new(SecretPurpose::WebhookSecret, "the secret of the webhooks, the same for all"),
+    secret: SecretFacts::chosen(SecretPurpose::WebhookSecret, "the secret of the webhooks, the same for all"),
     repeats: Some(RepeatWindow { days: 1, reason: "WooCommerce repeats only within its own queue" }),
     samples: "woocommerce",
 };
