@@ -12,6 +12,7 @@
 mod check;
 mod command_output;
 mod confirmation;
+mod evidence;
 mod explain;
 mod forms;
 mod new;
@@ -68,6 +69,8 @@ enum CliCommand {
     Waiting(overview::OverviewArguments),
     /// Lists what needs a person, the oldest first, with the command that settles it.
     Needs(overview::OverviewArguments),
+    /// Collects what shows that the client's automation does what was agreed, and signs it.
+    Evidence(evidence::EvidenceArguments),
     #[command(flatten)]
     Operator(operator::OperatorCliCommand),
     /// Lists the secrets of a client in Secrets Manager. Prints no value.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         CliCommand::Status(arguments) => overview::answer_question(Question::Status, &arguments),
         CliCommand::Waiting(arguments) => overview::answer_question(Question::Waiting, &arguments),
         CliCommand::Needs(arguments) => overview::answer_question(Question::Needs, &arguments),
+        CliCommand::Evidence(arguments) => evidence::run_command(&arguments),
         CliCommand::Operator(command) => operator::run_command(&command),
         CliCommand::Secrets(command) => stored_secrets::run_command(&command),
         CliCommand::Webhook(command) => webhook::run_command(&command),

@@ -22,6 +22,7 @@ mod console;
 mod conversations;
 mod costs;
 mod deployment;
+mod evidence;
 mod explain;
 mod feeds;
 mod figures;

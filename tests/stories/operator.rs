@@ -43,7 +43,7 @@ fn connect(world: &World, caller: &str) -> ClientStack {
     ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), caller).unwrap()
 }
 
-fn read_config(world: &World) -> ClientConfig {
+pub(crate) fn read_config(world: &World) -> ClientConfig {
     ClientConfig::parse(&fs::read_to_string(world.stack.client_folder().join("client.toml")).unwrap()).unwrap()
 }
 

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::{
     operation::{
         batch_get_item::BatchGetItemError,
         query::{QueryError, builders::QueryFluentBuilder},
+        scan::ScanError,
         update_item::UpdateItemError,
     },
     types::Select,
@@ -65,6 +66,9 @@ pub enum OpsError {
     /// Items could not be read.
     #[error("the tables could not be read")]
     Batch(#[source] Box<SdkError<BatchGetItemError>>),
+    /// A whole table could not be read.
+    #[error("a table could not be read to its end")]
+    Scan(#[source] Box<SdkError<ScanError>>),
     /// A row or a delivery could not be written.
     #[error("the tables could not be written")]
     Settle(#[source] Box<SdkError<UpdateItemError>>),

@@ -6,7 +6,7 @@ use tellonce_core::{
     attributes::{Item, ItemReader, read_batch, text_value},
     client_config::ClientConfig,
     fault::error_chain,
-    ledger::{IdempotencyKey, SubjectRows, read_subject},
+    ledger::{IdempotencyKey, MESSAGE_KINDS, SubjectRows, read_subject},
 };
 
 use crate::{
@@ -20,9 +20,6 @@ use crate::{
 
 /// The most deliveries of a subject that are read, in one request.
 const MAX_DELIVERIES: usize = 25;
-
-/// The kinds of subjects that messages have.
-const SUBJECT_KINDS: [&str; 4] = ["order", "appointment", "lead", "webhook-reply"];
 
 /// The rows that an answer is about.
 struct FoundRows {
@@ -61,7 +58,7 @@ impl ClientTables {
         name: &str,
     ) -> Result<Explanation, OpsError> {
         let kind = name.split(':').next().unwrap_or_default();
-        if SUBJECT_KINDS.contains(&kind) && !name.contains('#') {
+        if MESSAGE_KINDS.contains(&kind) && !name.contains('#') {
             return Ok(Explanation::Subject(Box::new(self.explain(name).await?)));
         }
         if name.is_empty() || name.contains(':') && !name.contains('#') {
@@ -109,7 +106,7 @@ impl ClientTables {
     /// The rows of a subject, or the one of a key.
     async fn find_rows(&self, name: &str) -> Result<FoundRows, OpsError> {
         let kind = name.split(':').next().unwrap_or_default();
-        if !SUBJECT_KINDS.contains(&kind) {
+        if !MESSAGE_KINDS.contains(&kind) {
             return Err(OpsError::NotFound(name.to_owned()));
         }
         let rows = read_subject(&self.db, &self.names.ledger, name).await?;

@@ -16,6 +16,7 @@ mod client_stack;
 mod client_tables;
 mod customer_messages;
 mod delivery_trace;
+mod evidence;
 mod explain;
 mod function_logs;
 mod inbox_kind;
@@ -28,6 +29,7 @@ mod refusals;
 mod report;
 mod secrets;
 mod sentences;
+mod table_scan;
 
 pub use absence::{AbsenceReport, ChainLink, ChainStep, SettingToChange};
 pub use calls::CallError;
@@ -37,13 +39,14 @@ pub use customer_messages::CustomerReport;
 pub use delivery_trace::{DeliveryTrace, TracedAppointment, TracedOutcome, TracedTask};
 pub use explain::Explanation;
 pub use function_logs::{FUNCTIONS, FunctionLogLine, LogError};
+pub use evidence::{EvidenceArea, EvidenceCheck, EvidenceError, EvidenceResult, StackEvidence};
 pub use local_stack::{LocalEndpoints, LocalStackError, LocalStackFile};
 pub use needs::{Need, Needs};
 pub use operations::{Operation, OperationsError};
 pub use operator::{
     CommandOutcome, CommandRunner, ContactReport, CustomerAddress, DeadLetter, DeadLettersPlan, DeadLettersResult,
-    DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan, OperatorCommand, OperatorError, OptOutPlan, Plan,
-    Progress, ReplayPlan, ReplaySelection, ReplaySpan, RetryPlan, list_operations,
+    DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan, LineTestPlan, LineTestVerdict, OperatorCommand,
+    OperatorError, OptOutPlan, Plan, Progress, ReplayPlan, ReplaySelection, ReplaySpan, RetryPlan, list_operations,
 };
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
 pub use refusals::{MAX_REFUSALS, Refusal, SenderRefusals};
@@ -56,3 +59,4 @@ pub use secrets::{
     SecretsReport, ValueReport, ValueState, VersionReport,
 };
 pub use sentences::describe_step;
+pub use table_scan::{ScanCost, ScanProgress};

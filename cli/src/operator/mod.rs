@@ -27,6 +27,7 @@ use arguments::{
     ContactArguments, DeadArguments, DeadCommand, FeedCommand, FindContactArguments, FormCommand, OperationsArguments,
     ReplayArguments,
 };
+pub(crate) use plan_text::render_plan;
 
 /// A command that changes something, before its stack is known.
 struct RequestedAction<'a> {

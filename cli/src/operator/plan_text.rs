@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use tellonce_ops::{
     ContactReport, DeadLetter, DeadLettersPlan, DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan,
-    Operation, OptOutPlan, Plan, ReplayPlan, RetryPlan,
+    LineTestPlan, Operation, OptOutPlan, Plan, ReplayPlan, RetryPlan,
 };
 
 use crate::people_time::PeopleTime;
@@ -12,7 +12,7 @@ use crate::people_time::PeopleTime;
 /// The most ids of deliveries that a plan lists.
 const MAX_LISTED: usize = 20;
 
-pub(super) fn render_plan(
+pub(crate) fn render_plan(
     plan: &Plan,
     because: Option<&str>,
     who: &str,
@@ -27,6 +27,7 @@ pub(super) fn render_plan(
     writeln!(text)?;
     match plan {
         Plan::Line(plan) => write_line(&mut text, plan),
+        Plan::LineTest(plan) => write_line_test(&mut text, plan),
         Plan::Form(plan) => write_form(&mut text, plan),
         Plan::Feed(plan) => write_feed(&mut text, plan, time),
         Plan::Retry(plan) => write_retry(&mut text, plan),
@@ -70,6 +71,14 @@ fn write_line(text: &mut String, plan: &LinePlan) -> fmt::Result {
             Ok(())
         }
     }
+}
+
+fn write_line_test(text: &mut String, plan: &LineTestPlan) -> fmt::Result {
+    if let Some(because) = &plan.stopped {
+        writeln!(text, "  The line is stopped, so the message would wait: {because}.")?;
+    }
+    writeln!(text, "  One message goes to {}, which must be a number of the agency's.", plan.to)?;
+    writeln!(text, "  Its bytes are submitted again under the same key. The phone must show one message.")
 }
 
 fn write_form(text: &mut String, plan: &FormPlan) -> fmt::Result {

@@ -304,6 +304,9 @@ impl LineEventFlow<'_> {
         };
         let mut next = before.cloned().unwrap_or_else(new);
         next.add_message(message);
+        if message.is_customer_writing() {
+            next.note_received(received.message_ref());
+        }
         match author {
             Some(MessageAuthor::Team) => next.note_team_reply(message.sent_at),
             // An old message is not a reply to what the customer writes now.

@@ -1,7 +1,6 @@
 //! reminder-scheduler: turns appointments into reminders and sends every message that is due.
 //!
-//! Flow: three events wake the function, and an operator may replay bookings
-//! ([`tellonce_core::replay`]).
+//! Flow: three events wake the function, and an operator gives commands (`operator`).
 //!
 //! 1. A batch of the booking inbox's stream. [`booking_parser`] parses a delivery,
 //!    [`lookup`] requests what the delivery leaves out, and `booking_flow` writes the appointment
@@ -45,6 +44,7 @@ mod feed_flow;
 pub mod lookup;
 mod lookup_replays;
 mod minute_flow;
+mod operator;
 pub mod plan;
 mod report_flow;
 mod senders;
@@ -74,13 +74,13 @@ use tellonce_core::{
     feed::FeedStore,
     heartbeat::{HeartbeatMonitor, HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
-    replay::{ReplayPayload, ReplaySummary, replay_deliveries},
     telemetry,
     waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
 };
 
 use feed::PollSummary;
 use lookup::BookingLookupClient;
+use operator::{CommandResult, SchedulerCommand, run_command};
 
 pub use booking_flow::BookingError;
 pub use sweep_flow::SweepSummary;
@@ -132,7 +132,7 @@ enum WakeEvent {
     /// The feed schedule.
     Feeds,
     /// The command of an operator.
-    Replay(ReplayPayload),
+    Command(SchedulerCommand),
     /// The minute schedule: every other payload.
     Minute,
 }
@@ -146,6 +146,10 @@ struct WakeFields<'a> {
     poll: Option<&'a RawValue>,
     #[serde(borrow)]
     replay: Option<&'a RawValue>,
+    #[serde(borrow)]
+    line_health: Option<&'a RawValue>,
+    #[serde(borrow)]
+    line_test: Option<&'a RawValue>,
 }
 
 impl WakeEvent {
@@ -155,8 +159,8 @@ impl WakeEvent {
             Self::Bookings(serde_json::from_str(payload)?)
         } else if fields.poll.is_some_and(|poll| poll.get() == "\"feeds\"") {
             Self::Feeds
-        } else if fields.replay.is_some() {
-            Self::Replay(serde_json::from_str(payload)?)
+        } else if fields.replay.or(fields.line_health).or(fields.line_test).is_some() {
+            Self::Command(serde_json::from_str(payload)?)
         } else {
             Self::Minute
         })
@@ -169,7 +173,7 @@ impl WakeEvent {
 enum SchedulerResponse {
     Bookings(BatchFailures),
     Feeds(PollSummary),
-    Replayed(ReplaySummary),
+    Command(CommandResult),
     Minute(SweepSummary),
 }
 
@@ -190,9 +194,10 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
                 scheduler.feed_receipts.record_run(scheduler.dispatcher.clock.now()).await;
                 SchedulerResponse::Feeds(summary)
             }
-            WakeEvent::Replay(ReplayPayload { replay }) => {
-                let clock = &scheduler.dispatcher.clock;
-                SchedulerResponse::Replayed(replay_deliveries(&scheduler.inbox, clock, &replay, deadline).await?)
+            WakeEvent::Command(command) => {
+                let (dispatcher, request_id) = (&scheduler.dispatcher, &event.context.request_id);
+                let work = run_command(dispatcher, &scheduler.inbox, &command, request_id, deadline);
+                SchedulerResponse::Command(Box::pin(work).await?)
             }
             WakeEvent::Minute => {
                 let request_id = &event.context.request_id;

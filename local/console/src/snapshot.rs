@@ -111,6 +111,7 @@ pub(super) fn message_title(row: &Value) -> String {
         "appointment" => format!("reminder {stage}"),
         "lead" => "first reply".to_owned(),
         "webhook-reply" => "acknowledgement".to_owned(),
+        "line-test" => "test of the line".to_owned(),
         _ => format!("{id} {stage}"),
     }
 }

@@ -435,6 +435,21 @@ Resources:
         assert!(!is_allowed("GetItem", &request));
         request["ProjectionExpression"] = Value::Null;
         assert!(!is_allowed("GetItem", &request), "all attributes");
+        let batch = |projection: &str| {
+            let read = json!({"Keys": [{"id": {"S": "erp#m-1"}}], "ProjectionExpression": projection});
+            json!({"RequestItems": {table.as_str(): read}})
+        };
+        assert!(is_allowed("BatchGetItem", &batch("id, outcome")));
+        assert!(!is_allowed("BatchGetItem", &batch("id, body")));
+        let scan = |id: &str, projection: &str| {
+            let table = template.tables.iter().find(|table| table.id == id).unwrap();
+            json!({"TableName": table.name, "ProjectionExpression": projection})
+        };
+        assert!(is_allowed("Scan", &scan("Ledger", "subject, trail")));
+        assert!(is_allowed("Scan", &scan("LineInbox", "id, topic")));
+        for (id, projection) in [("Ledger", "subject, request"), ("LineInbox", "id, body"), ("StoreInbox", "id")] {
+            assert!(!is_allowed("Scan", &scan(id, projection)), "{id} {projection}");
+        }
     }
 
     #[test]

@@ -62,6 +62,16 @@ impl<'a> LineTools<'a> {
         Ok(if invocation.has_time_to_submit() { LineOpening::Open(access) } else { out_of_time() })
     }
 
+    /// Requests the health of a line now, whatever is known of it.
+    pub(super) async fn check_health_now(
+        self,
+        line: &str,
+        token: Secret,
+        now: Timestamp,
+    ) -> Result<LineHealth, DispatchError> {
+        LineAccess { tools: self, line, token, is_token_fresh: false, health: String::new() }.request_health(now).await
+    }
+
     /// Delays the next slot of a line, because the provider asked for that.
     pub(super) async fn delay_line(self, line: &str, until: Timestamp) -> Result<LineUnavailable, DispatchError> {
         self.line_state.delay_next_slot(line, until).await?;

@@ -8,7 +8,7 @@
 //! ([`Dispatcher::dispatch`]), lead-first-touch with greetings
 //! ([`Dispatcher::dispatch_greeting`]), reminder-scheduler with reminders
 //! ([`Dispatcher::dispatch_reminder`]) and with messages that waited
-//! ([`Dispatcher::resume_message`]).
+//! ([`Dispatcher::resume_message`]). An operator tests a line with [`Dispatcher::test_line`].
 //!
 //! Flow:
 //!
@@ -25,8 +25,9 @@
 //! line that is down costs no write.
 //!
 //! Promises: a message is submitted only if this invocation has claimed it, its history allows it,
-//! and the line's health is good. Every outcome after the claim is recorded, or the sweep finds the
-//! row when the lease ends. Does **not** cover what a message says or when it becomes useful.
+//! and the line's health is good. The one exception is the second submit of a line's test. Every
+//! outcome after the claim is recorded, or the sweep finds the row when the lease ends. Does
+//! **not** cover what a message says or when it becomes useful.
 
 mod dispatch_error;
 mod dispatch_result;
@@ -36,6 +37,7 @@ mod greetings;
 mod invocation;
 mod known_contacts;
 mod line_access;
+mod line_test;
 mod line_tools;
 #[cfg(test)]
 mod model;
@@ -69,6 +71,7 @@ pub use driver::{
     OpenGreetingStep, OpenReminderStep, ReminderClaim, ReminderOpening, RowWrite,
 };
 pub use invocation::Invocation;
+pub use line_test::{LineCheck, LineTest, LineTestError, TestSubmit};
 pub use send_slots::SendSlots;
 
 /// What a function needs to send messages.

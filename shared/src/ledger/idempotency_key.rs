@@ -13,6 +13,7 @@
 use std::fmt::{self, Write as _};
 
 use crate::{
+    appointment::HEADER_STAGE,
     client_config::{MAIN_ID_SCOPE, Milestone},
     hash::sha256_hex,
 };
@@ -22,9 +23,12 @@ pub const MAX_KEY_LENGTH: usize = 128;
 const MAX_ID_LENGTH: usize = 48;
 const MAX_INSTANCE_LENGTH: usize = 32;
 const MAX_STAGE_LENGTH: usize = 24;
+/// What the subjects of messages begin with.
+pub const MESSAGE_KINDS: [&str; 5] = ["order", "appointment", LEAD_KIND, REPLY_KIND, LINE_TEST_KIND];
 const LEAD_KIND: &str = "lead";
 const REPLY_KIND: &str = "webhook-reply";
 const REPLY_STAGE: &str = "reply";
+const LINE_TEST_KIND: &str = "line-test";
 
 /// The idempotency key of one message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,6 +80,22 @@ impl IdempotencyKey {
             subject: format!("{REPLY_KIND}:{}", escape_id_within(delivery_id, MAX_ID_LENGTH)),
             stage: REPLY_STAGE.to_owned(),
         }
+    }
+
+    /// The key of the message of a line's test, by the random id of the test.
+    pub fn for_line_test(id: &str) -> Self {
+        Self { subject: build_subject(LINE_TEST_KIND, MAIN_ID_SCOPE, id), stage: "repeat".to_owned() }
+    }
+
+    /// Whether this is the key of the message of a line's test.
+    pub fn is_line_test(&self) -> bool {
+        self.subject.strip_prefix(LINE_TEST_KIND).is_some_and(|rest| rest.starts_with(':'))
+    }
+
+    /// Whether this is the key of a message. Other rows of the ledger have other subjects.
+    pub fn is_of_message(&self) -> bool {
+        let kind = self.subject.split(':').next().unwrap_or_default();
+        MESSAGE_KINDS.contains(&kind) && self.stage != HEADER_STAGE
     }
 
     /// An id in the keys' alphabet, at most 48 characters. Plain ids stay unchanged; two ids never

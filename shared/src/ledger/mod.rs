@@ -36,7 +36,7 @@ pub use claim::{ClaimOutcome, ReminderDay};
 pub use delivery_status::DeliveryStatus;
 pub use due_items::{DueItem, DueKind};
 pub use greeting_history::ContactState;
-pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH};
+pub use idempotency_key::{IdempotencyKey, MAX_KEY_LENGTH, MESSAGE_KINDS};
 pub use item::{LedgerItemError, NEEDS_PERSON_QUEUE};
 pub use known_queues::{
     KNOWN_QUEUES_SUBJECT, crm_queue_name, destination_queues, known_queue_names, refused_queue_name, target_queue_name,

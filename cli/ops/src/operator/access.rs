@@ -1,6 +1,6 @@
 //! What the commands of an operator need: the stack, its tables and the client's settings.
 
-use tellonce_core::{client_config::ClientConfig, inbox::Inbox};
+use tellonce_core::{client_config::ClientConfig, inbox::Inbox, line::LineState};
 
 use super::operator_error::OperatorError;
 use crate::{client_stack::ClientStack, client_tables::ClientTables, inbox_kind::InboxKind};
@@ -32,6 +32,10 @@ impl StackAccess<'_> {
     pub(super) fn inbox(&self, kind: InboxKind) -> Inbox {
         let days = self.config.retention.inbox_days;
         Inbox::new(self.stack.dynamodb.clone(), self.tables.inbox_table(kind).to_owned(), days)
+    }
+
+    pub(super) fn line_state(self) -> LineState {
+        LineState::new(self.stack.dynamodb.clone(), self.tables.names.ledger.clone())
     }
 
     /// Checks that a name is configured.

@@ -1,7 +1,7 @@
 //! Stops and starts a line, and drops what waits for it.
 
 use serde::Serialize;
-use tellonce_core::{ledger::MessageState, line::LineState};
+use tellonce_core::ledger::MessageState;
 
 use super::{access::StackAccess, operator_error::OperatorError};
 
@@ -37,7 +37,7 @@ pub struct LinePlan {
 pub(super) async fn plan(access: StackAccess<'_>, action: LineAction, line: String) -> Result<LinePlan, OperatorError> {
     StackAccess::require_known("line", &line, access.config.lines.keys().map(String::as_str))?;
     let messages_per_minute = access.config.lines[&line].messages_per_minute;
-    let stopped = line_state(access).read_stop(&line).await?;
+    let stopped = access.line_state().read_stop(&line).await?;
     let waiting = access.tables.count_due(&line, Some(MessageState::Held)).await?;
     let unknown = access.tables.count_due(&line, Some(MessageState::Unknown)).await?;
     Ok(LinePlan { action, line, stopped, waiting, unknown, messages_per_minute })
@@ -45,15 +45,11 @@ pub(super) async fn plan(access: StackAccess<'_>, action: LineAction, line: Stri
 
 /// `because` is the reason of a hold.
 pub(super) async fn run(access: StackAccess<'_>, plan: &LinePlan, because: &str) -> Result<(), OperatorError> {
-    let state = line_state(access);
+    let state = access.line_state();
     match plan.action {
         LineAction::Hold => state.stop(&plan.line, because).await?,
         LineAction::Release => state.start(&plan.line).await?,
         LineAction::Drop => state.drop_waiting(&plan.line, access.stack.now()).await?,
     }
     Ok(())
-}
-
-fn line_state(access: StackAccess<'_>) -> LineState {
-    LineState::new(access.stack.dynamodb.clone(), access.tables.names.ledger.clone())
 }

@@ -15,6 +15,7 @@ mod done;
 mod feed;
 mod form;
 mod line;
+mod line_test;
 mod operator_error;
 mod replay;
 mod task_queue;
@@ -22,7 +23,7 @@ mod task_queue;
 use std::fmt;
 
 use serde::Serialize;
-use tellonce_core::{client_config::ClientConfig, contact::Phone};
+use tellonce_core::{client_config::ClientConfig, contact::Phone, dispatch::LineTest};
 
 use crate::{
     client_stack::ClientStack,
@@ -38,11 +39,19 @@ pub use done::DonePlan;
 pub use feed::FeedPlan;
 pub use form::FormPlan;
 pub use line::{LineAction, LinePlan};
+pub use line_test::{LineTestPlan, LineTestVerdict};
 pub use operator_error::OperatorError;
 pub use replay::{DeliveryPlan, ReplayPlan, ReplaySelection};
 pub use task_queue::RetryPlan;
 
 use access::StackAccess;
+pub(crate) use line_test::TESTING_FUNCTION;
+use line_test::describe_test;
+
+/// What the command of a line's test begins with. The line follows.
+pub(crate) const TEST_COMMAND: &str = "test the line ";
+/// What the command of the replay of one delivery begins with. The delivery follows.
+pub(crate) const REPLAY_COMMAND: &str = "replay the delivery ";
 
 /// A command of an operator.
 #[derive(Debug, Clone)]
@@ -53,6 +62,13 @@ pub enum OperatorCommand {
         action: LineAction,
         /// The line.
         line: String,
+    },
+    /// Sends one message twice under one key, to a number of the agency's.
+    TestLine {
+        /// The line.
+        line: String,
+        /// The number.
+        phone: Phone,
     },
     /// Greets or drops the leads of a held form.
     Form {
@@ -103,6 +119,8 @@ pub enum OperatorCommand {
 pub enum Plan {
     /// To a line.
     Line(LinePlan),
+    /// A test of a line.
+    LineTest(LineTestPlan),
     /// To a form.
     Form(FormPlan),
     /// To a feed.
@@ -127,7 +145,7 @@ impl Plan {
         match self {
             Self::Line(plan) => plan.action == LineAction::Release && plan.stopped.is_none(),
             // A held form may have leads on their way.
-            Self::Form(_) | Self::Feed(_) | Self::Done(_) | Self::Delivery(_) => false,
+            Self::LineTest(_) | Self::Form(_) | Self::Feed(_) | Self::Done(_) | Self::Delivery(_) => false,
             Self::Retry(plan) => plan.refused == 0,
             Self::OptOut(plan) => plan.contact.opted_out_at.is_some() == plan.opts_out,
             Self::Replay(plan) => plan.outcomes.is_empty(),
@@ -145,6 +163,7 @@ impl fmt::Display for Plan {
                 LineAction::Release => write!(f, "release the line {}", plan.line),
                 LineAction::Drop => write!(f, "drop what waits for the line {}", plan.line),
             },
+            Self::LineTest(plan) => write!(f, "{TEST_COMMAND}{}", plan.line),
             Self::Form(plan) if plan.greets => write!(f, "release the leads of the form {}", plan.form),
             Self::Form(plan) => write!(f, "drop the held leads of the form {}", plan.form),
             Self::Feed(plan) => write!(f, "accept the next read of the feed {}", plan.calendar),
@@ -152,7 +171,7 @@ impl fmt::Display for Plan {
             Self::OptOut(plan) if plan.opts_out => write!(f, "opt out {}", plan.contact.contact),
             Self::OptOut(plan) => write!(f, "take back the opt-out of {}", plan.contact.contact),
             Self::Done(plan) => write!(f, "settle {}", plan.need.name),
-            Self::Delivery(plan) => write!(f, "replay the delivery {}", plan.delivery),
+            Self::Delivery(plan) => write!(f, "{REPLAY_COMMAND}{}", plan.delivery),
             Self::Replay(plan) => write!(f, "replay {}", plan.selection),
             Self::DeadLetters(plan) if plan.replays => write!(f, "replay {}", count(plan.letters.len(), "dead letter")),
             Self::DeadLetters(plan) => write!(f, "delete {}", count(plan.letters.len(), "dead letter")),
@@ -161,11 +180,13 @@ impl fmt::Display for Plan {
 }
 
 /// What a command did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CommandOutcome {
     /// A line was stopped, was started, or drops what waits.
     Line(LineAction),
+    /// What a test of a line showed.
+    LineTested(LineTest),
     /// So many deliveries of a form were released or dropped.
     Leads {
         /// Whether the leads are greeted.
@@ -194,6 +215,7 @@ impl fmt::Display for CommandOutcome {
             Self::Line(LineAction::Hold) => f.write_str("the line is stopped"),
             Self::Line(LineAction::Release) => f.write_str("the line sends again"),
             Self::Line(LineAction::Drop) => f.write_str("what waited is dropped when its turn comes"),
+            Self::LineTested(test) => f.write_str(&describe_test(test)),
             Self::Leads { greets: true, deliveries } => write!(f, "released {}", count(*deliveries, "lead")),
             Self::Leads { greets: false, deliveries } => write!(f, "dropped {}", count(*deliveries, "lead")),
             Self::FeedAccepted => f.write_str("the next read of the feed counts"),
@@ -239,6 +261,7 @@ impl<'a> CommandRunner<'a> {
         let access = self.access();
         Ok(match command {
             OperatorCommand::Line { action, line } => Plan::Line(line::plan(access, action, line).await?),
+            OperatorCommand::TestLine { line, phone } => Plan::LineTest(line_test::plan(access, line, phone).await?),
             OperatorCommand::Form { form, greets } => Plan::Form(form::plan(access, form, greets).await?),
             OperatorCommand::AcceptFeed { calendar } => Plan::Feed(feed::plan(access, calendar).await?),
             OperatorCommand::Retry { queue } => Plan::Retry(task_queue::plan(access, queue).await?),
@@ -266,6 +289,7 @@ impl<'a> CommandRunner<'a> {
                 line::run(access, plan, because).await?;
                 CommandOutcome::Line(plan.action)
             }
+            Plan::LineTest(plan) => CommandOutcome::LineTested(line_test::run(access, plan).await?),
             Plan::Form(plan) => {
                 CommandOutcome::Leads { greets: plan.greets, deliveries: form::run(access, plan).await? }
             }

@@ -14,6 +14,10 @@ impl Conversation {
         self.lid = self.lid.take().or(other.lid);
         self.name = self.name.take().or(other.name);
         self.first_message_id = self.first_message_id.take().or(other.first_message_id);
+        let at = |received: &Option<MessageRef>| received.as_ref().map(|received| received.at);
+        if at(&self.last_received) < at(&other.last_received) {
+            self.last_received = other.last_received;
+        }
         for message in other.last_messages {
             if !self.last_messages.iter().any(|known| known.id == message.id) {
                 self.insert_message(message);

@@ -54,6 +54,9 @@ pub struct Conversation {
     pub name: Option<String>,
     /// The customer's first message that tellonce received.
     pub first_message_id: Option<String>,
+    /// The customer's message that was received last, with the delivery that reported it.
+    #[serde(default)]
+    pub last_received: Option<MessageRef>,
     /// The last messages, oldest first.
     pub last_messages: Vec<ConversationMessage>,
     /// Edits and deletions of messages, the newest last. They may arrive before their message.
@@ -184,6 +187,7 @@ impl Conversation {
             lid: None,
             name: None,
             first_message_id: None,
+            last_received: None,
             last_messages: Vec::new(),
             changes: Vec::new(),
             waiting_since: None,
@@ -227,6 +231,11 @@ impl Conversation {
             | ContentKind::Notice
             | ContentKind::Empty => {}
         }
+    }
+
+    /// Records the delivery of what the customer writes.
+    pub fn note_received(&mut self, received: MessageRef) {
+        self.last_received = Some(received);
     }
 
     fn add_written_message(&mut self, message: &LineMessage) {

@@ -16,7 +16,7 @@ use crate::dynamo::{EmbeddedDynamo, TableChanges, to_plain_item};
 /// Writes of so long are read together.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The kinds of subjects that messages have.
-const MESSAGE_KINDS: [&str; 4] = ["order:", "appointment:", "lead:", "webhook-reply:"];
+const MESSAGE_KINDS: [&str; 5] = ["order:", "appointment:", "lead:", "webhook-reply:", "line-test:"];
 /// Steps that only say that a function took a message.
 const CLAIM_CODES: [&str; 2] = ["created", "due"];
 
