@@ -21,6 +21,7 @@ mod overview;
 mod people_time;
 mod phone_file;
 mod preview;
+mod report;
 mod schema;
 mod secrets;
 mod stack_arguments;
@@ -69,6 +70,8 @@ enum CliCommand {
     Waiting(overview::OverviewArguments),
     /// Lists what needs a person, the oldest first, with the command that settles it.
     Needs(overview::OverviewArguments),
+    /// Writes what became of the messages of a month, for the client and in the client's language.
+    Report(report::ReportArguments),
     /// Collects what shows that the client's automation does what was agreed, and signs it.
     Evidence(evidence::EvidenceArguments),
     #[command(flatten)]
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         CliCommand::Status(arguments) => overview::answer_question(Question::Status, &arguments),
         CliCommand::Waiting(arguments) => overview::answer_question(Question::Waiting, &arguments),
         CliCommand::Needs(arguments) => overview::answer_question(Question::Needs, &arguments),
+        CliCommand::Report(arguments) => report::report_month(&arguments),
         CliCommand::Evidence(arguments) => evidence::run_command(&arguments),
         CliCommand::Operator(command) => operator::run_command(&command),
         CliCommand::Secrets(command) => stored_secrets::run_command(&command),

@@ -48,6 +48,7 @@ mod recipes;
 mod reference_pages;
 mod reminders;
 mod replays;
+mod reports;
 mod restarts;
 mod secrets;
 mod slow_systems;

@@ -21,6 +21,7 @@ mod explain;
 mod function_logs;
 mod inbox_kind;
 mod local_stack;
+mod month_report;
 mod needs;
 mod operations;
 mod operator;
@@ -41,6 +42,7 @@ pub use explain::Explanation;
 pub use function_logs::{FUNCTIONS, FunctionLogLine, LogError};
 pub use evidence::{EvidenceArea, EvidenceCheck, EvidenceError, EvidenceResult, StackEvidence};
 pub use local_stack::{LocalEndpoints, LocalStackError, LocalStackFile};
+pub use month_report::{KindCounts, MessageKind, MonthReport, Outage, WaitCounts, WaitReason};
 pub use needs::{Need, Needs};
 pub use operations::{Operation, OperationsError};
 pub use operator::{

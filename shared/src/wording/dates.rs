@@ -66,6 +66,24 @@ fn format_in_locale(local: civil::DateTime, locale: &Locale) -> Option<Formatted
     })
 }
 
+/// A month in the words of a language: `November 2026`.
+pub fn format_month(month: civil::Date, language: &str, country: &str) -> String {
+    let in_locale = |locale: &Locale| {
+        let date = input::Date::try_new_gregorian(month.year().into(), as_u8(month.month())?, 1).ok()?;
+        let format = |locale: &Locale| {
+            let preferences = DateTimeFormatterPreferences::from(locale);
+            let format = FixedCalendarDateTimeFormatter::<Gregorian, _>::try_new(preferences, fieldsets::YM::long());
+            Some(format.ok()?.format(&date).to_string())
+        };
+        format(locale).filter(|text| format(&Locale::UNKNOWN).is_some_and(|root| root != *text))
+    };
+    [format!("{language}-{country}"), language.to_owned(), "en".to_owned()]
+        .iter()
+        .filter_map(|tag| tag.parse().ok())
+        .find_map(|locale| in_locale(&locale))
+        .unwrap_or_else(|| month.strftime("%Y-%m").to_string())
+}
+
 /// Digits, which every reader understands, in case CLDR's data fails.
 fn format_in_digits(local: civil::DateTime) -> FormattedMoment {
     let (date, time) = (local.strftime("%-d.%-m.").to_string(), local.strftime("%H:%M").to_string());
@@ -118,6 +136,20 @@ mod tests {
             }
         }
         insta::assert_snapshot!(all);
+    }
+
+    #[test]
+    fn a_month_has_its_name_in_each_language_and_digits_nowhere() {
+        let november = civil::date(2026, 11, 1);
+        for (language, country, expected) in [
+            ("en", "US", "November 2026"),
+            ("he", "IL", "נובמבר 2026"),
+            ("de", "DE", "November 2026"),
+            ("es", "ES", "noviembre de 2026"),
+            ("xx", "IL", "November 2026"),
+        ] {
+            assert_eq!(format_month(november, language, country), expected, "{language}");
+        }
     }
 
     #[test]

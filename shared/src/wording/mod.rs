@@ -20,6 +20,7 @@ use std::{collections::BTreeMap, sync::OnceLock};
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 
+pub use self::dates::format_month;
 pub use self::outside_text::{clean_line, clean_name, is_combining_mark, is_hidden_char, visible_line};
 use crate::{
     client_config::{AcknowledgementRule, MediaMode, MessageTemplates},
