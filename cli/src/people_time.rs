@@ -28,6 +28,14 @@ impl<'a> PeopleTime<'a> {
         at.to_zoned(self.zone.clone()).strftime("%a %d %b %Y %H:%M").to_string()
     }
 
+    /// A time that a person wrote, in the same ways; `2h` and `3d` are after now.
+    pub(crate) fn parse_later(&self, text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+        match text.parse::<Span>() {
+            Ok(span) => Ok(now.to_zoned(self.zone.clone()).checked_add(span.abs())?.timestamp()),
+            Err(_) => self.parse(text, now),
+        }
+    }
+
     /// A time that a person wrote: `2026-11-29T10:00:00Z`, `2026-11-29T10:00` or `2026-11-29` in
     /// the client's zone, or `2h` and `3d` for a time before now.
     pub(crate) fn parse(&self, text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
@@ -66,6 +74,8 @@ mod tests {
         ] {
             assert_eq!(time.parse(text, now).unwrap().to_string(), at, "{text}");
         }
+        assert_eq!(time.parse_later("90m", now).unwrap().to_string(), "2026-11-29T13:30:00Z");
+        assert_eq!(time.parse_later("2026-11-30", now).unwrap().to_string(), "2026-11-29T22:00:00Z");
         let error = time.parse("yesterday", now).unwrap_err().to_string();
         assert!(error.contains("`yesterday` is not a time"), "{error}");
     }

@@ -49,6 +49,7 @@ mod reference_pages;
 mod reminders;
 mod replays;
 mod reports;
+mod resends;
 mod restarts;
 mod secrets;
 mod slow_systems;

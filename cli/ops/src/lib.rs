@@ -38,9 +38,9 @@ pub use client_stack::{ClientStack, StackError};
 pub use client_tables::{ClientTables, OpsError, TableNames};
 pub use customer_messages::CustomerReport;
 pub use delivery_trace::{DeliveryTrace, TracedAppointment, TracedOutcome, TracedTask};
+pub use evidence::{EvidenceArea, EvidenceCheck, EvidenceError, EvidenceResult, StackEvidence};
 pub use explain::Explanation;
 pub use function_logs::{FUNCTIONS, FunctionLogLine, LogError};
-pub use evidence::{EvidenceArea, EvidenceCheck, EvidenceError, EvidenceResult, StackEvidence};
 pub use local_stack::{LocalEndpoints, LocalStackError, LocalStackFile};
 pub use month_report::{KindCounts, MessageKind, MonthReport, Outage, WaitCounts, WaitReason};
 pub use needs::{Need, Needs};
@@ -48,7 +48,8 @@ pub use operations::{Operation, OperationsError};
 pub use operator::{
     CommandOutcome, CommandRunner, ContactReport, CustomerAddress, DeadLetter, DeadLettersPlan, DeadLettersResult,
     DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan, LineTestPlan, LineTestVerdict, OperatorCommand,
-    OperatorError, OptOutPlan, Plan, Progress, ReplayPlan, ReplaySelection, ReplaySpan, RetryPlan, list_operations,
+    OperatorError, OptOutPlan, Plan, Progress, ReplayPlan, ReplaySelection, ReplaySpan, ResendPlan, RetryPlan,
+    list_operations,
 };
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
 pub use refusals::{MAX_REFUSALS, Refusal, SenderRefusals};

@@ -81,7 +81,7 @@ pub struct KindCounts {
 impl KindCounts {
     /// The sum of both.
     #[must_use]
-    pub fn add(self, other: &Self) -> Self {
+    pub fn plus(self, other: &Self) -> Self {
         Self {
             messages: self.messages + other.messages,
             sent: self.sent + other.sent,

@@ -123,7 +123,9 @@ fn need_of_message(row: &LedgerRow) -> Need {
     let said = report.steps.last().map(|step| step.explanation.clone());
     let action = match row.state {
         MessageState::NeedsHuman => {
-            format!("Look into the conversation in {PROVIDER_NAME}. If the message is not there, write it.")
+            format!(
+                "Look into the conversation in {PROVIDER_NAME}. If the message is not there, write it, or resend it."
+            )
         }
         MessageState::Expired => "Tell the customer in another way if it still matters.".to_owned(),
         MessageState::Incomplete => "Remind the customer by hand, and mend the text in client.toml.".to_owned(),

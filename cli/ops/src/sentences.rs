@@ -43,6 +43,7 @@ fn label_step(code: StepCode) -> &'static str {
         StepCode::Read => "read",
         StepCode::Failed => "failed",
         StepCode::Deleted => "deleted",
+        StepCode::Resent => "resent",
     }
 }
 
@@ -92,6 +93,7 @@ fn explain_step(code: StepCode, detail: Option<&str>) -> String {
         StepCode::Read => "the customer read it".to_owned(),
         StepCode::Failed => "the line reports that it failed".to_owned(),
         StepCode::Deleted => "it was deleted on the line".to_owned(),
+        StepCode::Resent => "an operator decided to send it again, under the same key".to_owned(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use tellonce_core::hash::sha256_hex;
+use tellonce_core::{hash::sha256_hex, provider::PROVIDER};
 use tellonce_ops::{
     EvidenceCheck,
     EvidenceResult::{Failed, NotChecked, Passed, ToSign},
@@ -13,8 +13,8 @@ use tellonce_ops::{
 
 use crate::secrets::find_tracked_file;
 
-/// A token of a line, as an extended regular expression of git.
-const TOKEN_PATTERN: &str = "ezw_line_[A-Za-z0-9_-]{6,}";
+/// What follows the prefix of a line token, as an extended regular expression of git.
+const TOKEN_REST: &str = "[A-Za-z0-9_-]{6,}";
 
 fn run_git(folder: &Path, arguments: &[&str]) -> Result<Output, String> {
     Command::new("git")
@@ -67,7 +67,8 @@ pub(super) fn check_tracked_secrets(folder: &Path) -> Vec<EvidenceCheck> {
             EvidenceCheck::new(Passed, "the local file of secrets", "git does not track it, or its values are public")
         }
     };
-    let search = ["grep", "--cached", "-I", "-E", "-l", "-e", TOKEN_PATTERN, "--", ".", ":(exclude)secrets.json"];
+    let pattern = format!("{}{TOKEN_REST}", PROVIDER.facts().token_prefix);
+    let search = ["grep", "--cached", "-I", "-E", "-l", "-e", &pattern, "--", ".", ":(exclude)secrets.json"];
     let tokens = match run_git(folder, &search) {
         Ok(found) if found.status.success() => {
             let files = String::from_utf8_lossy(&found.stdout).lines().collect::<Vec<_>>().join(", ");

@@ -30,6 +30,9 @@ pub(crate) enum OperatorCliCommand {
     Contact(FindContactArguments),
     /// Takes a message or a delivery from the list of what needs a person: it is settled.
     Done(DoneArguments),
+    /// Sends a message again that ended without having been sent: refused, expired, or not found by
+    /// a person who looked. Refuses what may have arrived.
+    Resend(ResendArguments),
     /// Processes deliveries again: one by its id, or those of a time, an outcome or a sender. No
     /// message is sent twice.
     Replay(ReplayArguments),
@@ -130,6 +133,24 @@ pub(crate) struct RetryArguments {
 pub(crate) struct DoneArguments {
     /// The key of the message or the id of the delivery, as `tellonce needs` lists it.
     pub(super) name: String,
+    #[command(flatten)]
+    pub(super) reason: ReasonArguments,
+    #[command(flatten)]
+    pub(super) action: ActionArguments,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ResendArguments {
+    /// The key of the message, such as order:1001:ready.
+    pub(super) key: String,
+    /// Until when the message is useful from now on: 2026-11-29T18:00 in the client's zone,
+    /// 2026-11-29T16:00:00Z, or 2h for in two hours. Required if it expired.
+    #[arg(long, value_name = "TIME")]
+    pub(super) useful_until: Option<String>,
+    /// A person looked into the conversation, and the message is not there. Required if it may have
+    /// arrived.
+    #[arg(long)]
+    pub(super) not_there: bool,
     #[command(flatten)]
     pub(super) reason: ReasonArguments,
     #[command(flatten)]

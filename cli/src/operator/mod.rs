@@ -1,5 +1,5 @@
 //! The commands of an operator: `hold`, `release`, `drop`, `form`, `feed`, `retry`, `opt-out`,
-//! `opt-in`, `replay` and `dead` change something; `contact` and `operations` do not.
+//! `opt-in`, `resend`, `replay` and `dead` change something; `contact` and `operations` do not.
 //!
 //! Flow: each shows its plan with counts, asks, and does it. `tellonce_ops` has the plans and the
 //! effects, and records who did what. This module has the words.
@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::json;
+use tellonce_core::ledger::ResendDecision;
 use tellonce_ops::{CommandRunner, LineAction, OperatorCommand, Plan, Progress, ReplaySelection, list_operations};
 
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 pub(crate) use arguments::{ActionArguments, OperatorCliCommand, ReasonArguments};
 use arguments::{
     ContactArguments, DeadArguments, DeadCommand, FeedCommand, FindContactArguments, FormCommand, OperationsArguments,
-    ReplayArguments,
+    ReplayArguments, ResendArguments,
 };
 pub(crate) use plan_text::render_plan;
 
@@ -79,6 +80,7 @@ async fn run(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {
             let command = OperatorCommand::Done { name: arguments.name.clone() };
             RequestedAction::new(&arguments.action, &arguments.reason).run_command(command).await
         }
+        OperatorCliCommand::Resend(arguments) => resend(arguments).await,
         OperatorCliCommand::Replay(arguments) => replay(arguments).await,
         OperatorCliCommand::Dead(arguments) => handle_dead_letters(arguments).await,
         OperatorCliCommand::Operations(arguments) => show_operations(arguments).await,
@@ -89,6 +91,17 @@ async fn change_opt_out(arguments: &ContactArguments, opts_out: bool) -> anyhow:
     let phone = phone_file::read_phone(&arguments.phone.phone_file)?;
     let command = OperatorCommand::OptOut { phone, opts_out };
     RequestedAction::new(&arguments.action, &arguments.reason).run_command(command).await
+}
+
+async fn resend(arguments: &ResendArguments) -> anyhow::Result<CommandOutput> {
+    let ResendArguments { key, useful_until, not_there, .. } = arguments;
+    let to_command = |time: &PeopleTime<'_>, stack: &ConnectedStack| {
+        let now = stack.stack.now();
+        let useful_until = useful_until.as_deref().map(|text| time.parse_later(text, now)).transpose()?;
+        let decision = ResendDecision { useful_until, is_absent: *not_there };
+        Ok(OperatorCommand::Resend { key: key.clone(), decision })
+    };
+    RequestedAction::new(&arguments.action, &arguments.reason).run(to_command).await
 }
 
 async fn replay(arguments: &ReplayArguments) -> anyhow::Result<CommandOutput> {

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use tellonce_ops::{
     ContactReport, DeadLetter, DeadLettersPlan, DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan,
-    LineTestPlan, Operation, OptOutPlan, Plan, ReplayPlan, RetryPlan,
+    LineTestPlan, Operation, OptOutPlan, Plan, ReplayPlan, ResendPlan, RetryPlan,
 };
 
 use crate::people_time::PeopleTime;
@@ -33,6 +33,7 @@ pub(crate) fn render_plan(
         Plan::Retry(plan) => write_retry(&mut text, plan),
         Plan::OptOut(plan) => write_opt_out(&mut text, plan, time),
         Plan::Done(plan) => write_done(&mut text, plan, time),
+        Plan::Resend(plan) => write_resend(&mut text, plan, time),
         Plan::Delivery(plan) => write_delivery(&mut text, plan, time),
         Plan::Replay(plan) => write_replay(&mut text, plan),
         Plan::DeadLetters(plan) => write_dead_letters(&mut text, plan, time),
@@ -141,6 +142,19 @@ pub(super) fn write_contact(text: &mut String, contact: &ContactReport, time: &P
         (None, None) => writeln!(text, "  Not opted out.")?,
     }
     writeln!(text, "  The ledger has {} for it.", count(contact.messages, "message", "messages"))
+}
+
+fn write_resend(text: &mut String, plan: &ResendPlan, time: &PeopleTime<'_>) -> fmt::Result {
+    let to = plan.to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+    let reason = plan.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    writeln!(text, "  {}{to} is {}{reason}.", plan.key, plan.state)?;
+    if plan.is_absent {
+        writeln!(text, "  It may have arrived. You say that you looked, and that it is not in the conversation.")?;
+    } else {
+        writeln!(text, "  It did not go out.")?;
+    }
+    writeln!(text, "  It goes out under the same key, with the same text, over the line {}.", plan.line)?;
+    writeln!(text, "  It is useful until {} ({}), and expires then.", time.format_minute(plan.useful_until), time.name)
 }
 
 fn write_delivery(text: &mut String, plan: &DeliveryPlan, time: &PeopleTime<'_>) -> fmt::Result {
@@ -330,6 +344,27 @@ mod tests {
         let text = render_all(&[(opt_out(true), None), (opt_out(false), None), (delivery, None), (replay, None)]);
         assert!(!text.contains("54555"), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_resend_says_why_the_message_did_not_go_out_and_what_the_operator_claims() {
+        let resend = |state, reason: &str, is_absent| {
+            Plan::Resend(ResendPlan {
+                key: "order:1001:ready".to_owned(),
+                line: "main".to_owned(),
+                to: Some("+972…0199".to_owned()),
+                state,
+                reason: Some(reason.to_owned()),
+                useful_until: at("2026-11-29T16:00:00Z"),
+                has_new_time: false,
+                is_absent,
+                version: 4,
+            })
+        };
+        insta::assert_snapshot!(render_all(&[
+            (resend("refused", "EZWhatsApp refused it (HTTP 400)", false), Some("the number was corrected")),
+            (resend("needs-human", "the outcome stayed unknown; check in EZWhatsApp whether it arrived", true), None),
+        ]));
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl PageContext<'_> {
 
     fn page(&self) -> Page<'_> {
         let labels = self.labels;
-        let all = self.report.kinds.values().fold(KindCounts::default(), |all, counts| all.add(counts));
+        let all = self.report.kinds.values().fold(KindCounts::default(), KindCounts::plus);
         let figure = |label, value| Figure { label, value };
         Page {
             language: labels.language,

@@ -88,8 +88,8 @@ pub use sweep_flow::SweepSummary;
 /// What became of the last push of a feed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PushedPoll {
-    /// Every push until then has nothing to wait for: when the read began, or, if it was left to the
-    /// schedule, when it ended.
+    /// Every push until then has nothing to wait for: when the read began, or, if it was left to
+    /// the schedule, when it ended.
     pub(crate) at: Timestamp,
     /// Whether the feed was left to its schedule, for want of time.
     pub(crate) is_deferred: bool,
@@ -147,6 +147,8 @@ struct WakeFields<'a> {
     #[serde(borrow)]
     replay: Option<&'a RawValue>,
     #[serde(borrow)]
+    resend: Option<&'a RawValue>,
+    #[serde(borrow)]
     line_health: Option<&'a RawValue>,
     #[serde(borrow)]
     line_test: Option<&'a RawValue>,
@@ -159,7 +161,7 @@ impl WakeEvent {
             Self::Bookings(serde_json::from_str(payload)?)
         } else if fields.poll.is_some_and(|poll| poll.get() == "\"feeds\"") {
             Self::Feeds
-        } else if fields.replay.or(fields.line_health).or(fields.line_test).is_some() {
+        } else if fields.replay.or(fields.resend).or(fields.line_health).or(fields.line_test).is_some() {
             Self::Command(serde_json::from_str(payload)?)
         } else {
             Self::Minute

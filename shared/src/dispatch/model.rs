@@ -13,8 +13,8 @@ use super::{DispatchEvent, LineOpening, LineUnavailable, MessageDriver, NextStep
 use crate::{
     client_config::{ClientConfig, Milestone, Precedence},
     ledger::{
-        ClaimOwner, IdempotencyKey, LedgerRow, MessageState, OpenOutcome, Reason, RowChange, SaveOutcome, StepCode,
-        apply_change, waiting_row,
+        ClaimOwner, IdempotencyKey, LedgerRow, MessageState, OpenOutcome, Reason, ResendDecision, RowChange,
+        SaveOutcome, StepCode, apply_change, resend_row, waiting_row,
     },
     line::SlotReservation,
     provider::{PROVIDER, SendOutcome},
@@ -52,6 +52,15 @@ impl ModelSender {
     }
 }
 
+/// Whether an operator sent the message again. It happens once at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum ModelResend {
+    Not,
+    Rightly,
+    /// It had arrived, and no person could have known that.
+    Blindly,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ModelState {
     row: Option<LedgerRow>,
@@ -68,6 +77,7 @@ struct ModelState {
     /// Whether a sender submitted after its lease had ended and the row was settled. Nothing can
     /// undo that.
     sent_after_lease: bool,
+    resend: ModelResend,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,6 +103,8 @@ enum ModelAction {
     Held(usize),
     /// A newer message takes the place of the row while it waits.
     Replace,
+    /// An operator sends a message again that ended.
+    Resend,
     Crash(usize),
     AdvanceTime,
 }
@@ -215,6 +227,14 @@ fn forget_trails(step: &mut NextStep<()>) {
     }
 }
 
+/// The row after an operator sends it again; `None` if that is refused. The person sees what is on
+/// the phone at this moment, and not what is on its way.
+fn resend(state: &ModelState) -> Option<LedgerRow> {
+    let row = state.row.as_ref().filter(|_| state.resend == ModelResend::Not)?;
+    let decision = ResendDecision { useful_until: Some(at_step(LAST_STEP + 1)), is_absent: !state.arrived };
+    resend_row(row, decision, at_step(state.step)).ok()
+}
+
 fn replace() -> RowChange {
     RowChange::Replace { reason: "a newer lead".to_owned() }
 }
@@ -243,6 +263,7 @@ impl Model for SenderModel {
             delivered: false,
             arrived: false,
             sent_after_lease: false,
+            resend: ModelResend::Not,
         }]
     }
 
@@ -253,6 +274,9 @@ impl Model for SenderModel {
         let replaced = |row: &LedgerRow| apply_change(row, &replace(), at_step(state.step)).is_ok();
         if state.row.as_ref().is_some_and(replaced) {
             actions.push(ModelAction::Replace);
+        }
+        if resend(state).is_some() {
+            actions.push(ModelAction::Resend);
         }
         let is_due = state.row.as_ref().and_then(|row| row.due_at).is_some_and(|due| due <= at_step(state.step));
         for which in 0..2 {
@@ -317,6 +341,13 @@ impl Model for SenderModel {
                 self.submit(&mut state, which, false, SendOutcome::Refused("400".into()))?;
             }
             ModelAction::Held(which) => self.hold(&mut state, which)?,
+            ModelAction::Resend => {
+                let resent = resend(&state)?;
+                let is_looked_at = is_in(&state, MessageState::NeedsHuman);
+                let is_blind = state.arrived && !state.sent_after_lease && !is_looked_at;
+                state.resend = if is_blind { ModelResend::Blindly } else { ModelResend::Rightly };
+                state.row = Some(LedgerRow { trail: Trail::default(), ..resent });
+            }
             ModelAction::Replace => {
                 let row = state.row.as_ref()?;
                 let replaced = apply_change(row, &replace(), at_step(state.step)).ok()?;
@@ -375,6 +406,12 @@ impl Model for SenderModel {
                     })
                 },
             ),
+            Property::<Self>::always("what arrived is sent again only if a person looked", |_, state| {
+                state.resend != ModelResend::Blindly
+            }),
+            Property::<Self>::sometimes("a message that ended is sent again and arrives", |_, state| {
+                state.resend != ModelResend::Not && is_in(state, MessageState::Accepted)
+            }),
             Property::<Self>::always("attempts are bounded", |_, state| {
                 let attempts = state.row.as_ref().map_or(0, |row| row.attempts);
                 attempts <= PROVIDER.facts().unknown_outcome.max_attempts

@@ -83,11 +83,13 @@ pub enum StepCode {
     Failed,
     /// It was deleted on the line.
     Deleted,
+    /// An operator decided to send it again.
+    Resent,
 }
 
 impl StepCode {
     /// All codes.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Created,
         Self::Due,
         Self::LeaseExpired,
@@ -124,6 +126,7 @@ impl StepCode {
         Self::Read,
         Self::Failed,
         Self::Deleted,
+        Self::Resent,
     ];
 
     /// The name in the table.
@@ -165,6 +168,7 @@ impl StepCode {
             Self::Read => "read",
             Self::Failed => "failed",
             Self::Deleted => "deleted",
+            Self::Resent => "resent",
         }
     }
 
@@ -276,7 +280,7 @@ mod tests {
 
     #[test]
     fn names_of_codes_are_unique_and_known() {
-        assert_eq!(StepCode::Deleted as usize + 1, StepCode::ALL.len(), "the last code is the last of all");
+        assert_eq!(StepCode::Resent as usize + 1, StepCode::ALL.len(), "the last code is the last of all");
         for code in StepCode::ALL {
             assert_eq!(StepCode::from_name(code.name()), Some(code));
         }

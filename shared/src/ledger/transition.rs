@@ -2,7 +2,8 @@
 //!
 //! **Invariants:**
 //! - Only the owner of a claim changes a claimed row, until its lease ends.
-//! - A settled row never returns to a state from which it could be sent.
+//! - A settled row never returns to a state from which it could be sent. Only an operator's
+//!   decision does that, which is not one of these changes (`resend`).
 //! - The payload is written once.
 //! - A message that may have arrived is never dropped as if it had not. It is sent again under the
 //!   same key, or a person decides.

@@ -18,12 +18,13 @@ mod line;
 mod line_test;
 mod operator_error;
 mod replay;
+mod resend;
 mod task_queue;
 
 use std::fmt;
 
 use serde::Serialize;
-use tellonce_core::{client_config::ClientConfig, contact::Phone, dispatch::LineTest};
+use tellonce_core::{client_config::ClientConfig, contact::Phone, dispatch::LineTest, ledger::ResendDecision};
 
 use crate::{
     client_stack::ClientStack,
@@ -42,6 +43,7 @@ pub use line::{LineAction, LinePlan};
 pub use line_test::{LineTestPlan, LineTestVerdict};
 pub use operator_error::OperatorError;
 pub use replay::{DeliveryPlan, ReplayPlan, ReplaySelection};
+pub use resend::ResendPlan;
 pub use task_queue::RetryPlan;
 
 use access::StackAccess;
@@ -99,6 +101,13 @@ pub enum OperatorCommand {
         /// The key of the message, or the id of the delivery.
         name: String,
     },
+    /// Sends a message again that ended without having been sent.
+    Resend {
+        /// The key of the message.
+        key: String,
+        /// What the operator decided.
+        decision: ResendDecision,
+    },
     /// Replays one delivery.
     ReplayDelivery {
         /// Its id in the inbox: `shop#b54557e4`.
@@ -131,6 +140,8 @@ pub enum Plan {
     OptOut(OptOutPlan),
     /// To the list of what needs a person.
     Done(DonePlan),
+    /// To a message that ended.
+    Resend(ResendPlan),
     /// To one delivery.
     Delivery(DeliveryPlan),
     /// To deliveries.
@@ -145,7 +156,9 @@ impl Plan {
         match self {
             Self::Line(plan) => plan.action == LineAction::Release && plan.stopped.is_none(),
             // A held form may have leads on their way.
-            Self::LineTest(_) | Self::Form(_) | Self::Feed(_) | Self::Done(_) | Self::Delivery(_) => false,
+            Self::LineTest(_) | Self::Form(_) | Self::Feed(_) | Self::Done(_) | Self::Resend(_) | Self::Delivery(_) => {
+                false
+            }
             Self::Retry(plan) => plan.refused == 0,
             Self::OptOut(plan) => plan.contact.opted_out_at.is_some() == plan.opts_out,
             Self::Replay(plan) => plan.outcomes.is_empty(),
@@ -171,6 +184,7 @@ impl fmt::Display for Plan {
             Self::OptOut(plan) if plan.opts_out => write!(f, "opt out {}", plan.contact.contact),
             Self::OptOut(plan) => write!(f, "take back the opt-out of {}", plan.contact.contact),
             Self::Done(plan) => write!(f, "settle {}", plan.need.name),
+            Self::Resend(plan) => write!(f, "resend {}", plan.key),
             Self::Delivery(plan) => write!(f, "{REPLAY_COMMAND}{}", plan.delivery),
             Self::Replay(plan) => write!(f, "replay {}", plan.selection),
             Self::DeadLetters(plan) if plan.replays => write!(f, "replay {}", count(plan.letters.len(), "dead letter")),
@@ -202,6 +216,8 @@ pub enum CommandOutcome {
     OptOutChanged(bool),
     /// It is settled.
     Settled,
+    /// A message waits again. Holds its key.
+    Resent(String),
     /// So many deliveries are processed again.
     Replayed(usize),
     /// What became of the dead letters.
@@ -223,6 +239,7 @@ impl fmt::Display for CommandOutcome {
             Self::OptOutChanged(true) => f.write_str("the opt-out is changed"),
             Self::OptOutChanged(false) => f.write_str("nothing changed"),
             Self::Settled => f.write_str("it is settled"),
+            Self::Resent(key) => write!(f, "{key} goes out within a minute or two, if its line can send"),
             Self::Replayed(deliveries) => write!(f, "replayed {}", count(*deliveries, "delivery|deliveries")),
             Self::DeadLetters(DeadLettersResult { replayed, deleted, kept }) => write!(
                 f,
@@ -267,6 +284,7 @@ impl<'a> CommandRunner<'a> {
             OperatorCommand::Retry { queue } => Plan::Retry(task_queue::plan(access, queue).await?),
             OperatorCommand::OptOut { phone, opts_out } => Plan::OptOut(contact::plan(access, phone, opts_out).await?),
             OperatorCommand::Done { name } => Plan::Done(done::plan(access, name).await?),
+            OperatorCommand::Resend { key, decision } => Plan::Resend(resend::plan(access, key, decision).await?),
             OperatorCommand::ReplayDelivery { delivery } => {
                 Plan::Delivery(replay::plan_delivery(access, delivery).await?)
             }
@@ -303,6 +321,7 @@ impl<'a> CommandRunner<'a> {
                 done::run(access, plan).await?;
                 CommandOutcome::Settled
             }
+            Plan::Resend(plan) => CommandOutcome::Resent(resend::run(access, plan).await?),
             Plan::Delivery(plan) => {
                 replay::run_delivery(access, plan).await?;
                 CommandOutcome::Replayed(1)

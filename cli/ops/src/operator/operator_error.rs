@@ -8,7 +8,7 @@ use aws_sdk_sqs::operation::{
     delete_message_batch::DeleteMessageBatchError, get_queue_url::GetQueueUrlError,
     receive_message::ReceiveMessageError,
 };
-use tellonce_core::{feed::FeedStoreError, inbox::InboxError, line::LineStateError};
+use tellonce_core::{feed::FeedStoreError, inbox::InboxError, ledger::ResendRefused, line::LineStateError};
 
 use crate::{calls::CallError, client_stack::StackError, client_tables::OpsError, operations::OperationsError};
 
@@ -40,6 +40,14 @@ pub enum OperatorError {
     /// What is not in the list of what needs a person.
     #[error("`{0}` is not a message or a delivery that needs a person; `tellonce needs` lists them")]
     NeedsNobody(String),
+    /// A message that must not be sent again.
+    #[error("the message {key} is not sent again: {refused}")]
+    NotResent {
+        /// Its key.
+        key: String,
+        /// Why.
+        refused: ResendRefused,
+    },
     /// The tables could not be read or written.
     #[error(transparent)]
     Tables(#[from] OpsError),

@@ -214,6 +214,12 @@ async fn respond_with_fault(shared: &FakeCore, connection: &ConnectionAbort, fau
             }
             response
         }
+        SendFault::RefusedBeforeAccept => error_response(
+            shared,
+            StatusCode::BAD_REQUEST,
+            "invalid_channel_message",
+            "invented: this message is refused",
+        ),
         SendFault::TimeoutAfterAccept { .. }
         | SendFault::ServerErrorBeforeAccept
         | SendFault::ServerErrorAfterAccept

@@ -106,6 +106,8 @@ pub enum SendFault {
         #[serde(default)]
         retry_after_s: Option<u64>,
     },
+    /// 400. Nothing is queued.
+    RefusedBeforeAccept,
     /// 500. Nothing is queued.
     ServerErrorBeforeAccept,
     /// 500, although the message is queued.
@@ -125,6 +127,7 @@ impl SendFault {
             Self::DropBeforeAccept => "drop_before_accept",
             Self::DropAfterAccept => "drop_after_accept",
             Self::TooManyRequests { .. } => "too_many_requests",
+            Self::RefusedBeforeAccept => "refused_before_accept",
             Self::ServerErrorBeforeAccept => "server_error_before_accept",
             Self::ServerErrorAfterAccept => "server_error_after_accept",
             Self::AcceptLate { .. } => "accept_late",

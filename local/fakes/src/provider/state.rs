@@ -217,6 +217,7 @@ impl FakeState {
             match fault {
                 SendFault::DropBeforeAccept
                 | SendFault::TooManyRequests { .. }
+                | SendFault::RefusedBeforeAccept
                 | SendFault::ServerErrorBeforeAccept
                 | SendFault::AcceptLate { .. } => {
                     return Ok(SendDecision::NotQueued(fault));
