@@ -79,7 +79,8 @@ enum CliCommand {
     /// Lists the secrets of a client in Secrets Manager. Prints no value.
     #[command(subcommand)]
     Secrets(stored_secrets::SecretsCommand),
-    /// Registers the address that the provider posts a line's events to.
+    /// Registers the address that the provider posts a line's events to, tries it, and lists and
+    /// deletes webhooks of a line.
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
 }

@@ -39,6 +39,14 @@ pub(crate) struct ConnectedStack {
 }
 
 impl StackArguments {
+    /// The folder of the client.
+    pub(crate) fn client_folder(&self) -> anyhow::Result<PathBuf> {
+        match &self.client {
+            Some(folder) => Ok(folder.clone()),
+            None => Ok(LocalStackFile::read(&self.state)?.client),
+        }
+    }
+
     /// The stack. Sends no request to it.
     pub(crate) async fn connect(&self) -> anyhow::Result<ConnectedStack> {
         if let Some(folder) = &self.client {

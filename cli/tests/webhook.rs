@@ -199,13 +199,13 @@ fn invalid_arguments_are_refused_before_anything_is_shown() {
 }
 
 #[test]
-fn the_source_of_the_token_is_always_named() {
+fn no_file_of_secrets_is_read_unless_it_is_named() {
     let folder = register_folder();
     let path = folder.path().to_str().unwrap();
     let arguments =
-        ["webhook", "register", "--client", path, "--line", "main", "--url", "https://api.example.com", "--yes"];
+        ["webhook", "register", "--state", path, "--line", "main", "--url", "https://api.example.com", "--yes"];
     let output = run_tellonce(&arguments);
-    assert!(output.code == 2 && output.stderr.contains("--secrets <FILE>"), "{}", output.stderr);
+    assert!(output.code == 1 && output.stderr.contains("no stack runs with the state folder"), "{}", output.stderr);
     assert_eq!(read_registrations(&folder), None);
 }
 

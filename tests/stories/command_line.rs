@@ -139,3 +139,53 @@ async fn a_secret_comes_from_standard_input_and_is_printed_nowhere() {
     }
     world.stack.shutdown().await;
 }
+
+#[tokio::test]
+async fn the_webhooks_of_a_line_are_tried_listed_and_removed() {
+    let state = tempfile::tempdir().unwrap();
+    let setup = WorldSetup { state: Some(state.path().to_owned()), line_events: true, ..WorldSetup::default() };
+    let world = World::start_with(setup).await;
+    let run = async |arguments: &[&str]| {
+        let run = tellonce(state.path(), arguments, "").await;
+        assert!(
+            !format!("{}{}", run.stdout, run.stderr).contains("story-line_address"),
+            "{}{}",
+            run.stdout,
+            run.stderr
+        );
+        run
+    };
+    let line = ["--line", "main"];
+    let tested = run(&[&["webhook", "test"], &line[..]].concat()).await;
+    assert_eq!(tested.code, 0, "{}{}", tested.stdout, tested.stderr);
+    assert!(tested.stdout.contains("and processed: skipped"), "{}", tested.stdout);
+    assert!(tested.stdout.contains("with a wrong secret: refused (404)"), "{}", tested.stdout);
+    world.settle().await;
+    let ledger = world.table_items("Ledger");
+    let led_to =
+        |prefix: &str| ledger.iter().any(|row| row["subject"].as_str().unwrap_or_default().starts_with(prefix));
+    assert!(!led_to("message:") && !led_to("conversation:"), "{ledger:#?}");
+
+    let listed = run(&[&["webhook", "list"], &line[..]].concat()).await;
+    assert!(
+        listed.code == 0 && listed.stdout.contains("with the secret stored now"),
+        "{}{}",
+        listed.stdout,
+        listed.stderr
+    );
+    let id = world.stack.provider().webhooks()[0].id.clone();
+    let remove = [&["webhook", "remove"], &line[..], &["--id", &id]].concat();
+    let asked = run(&remove).await;
+    assert_eq!((asked.code, world.stack.provider().webhooks().len()), (3, 1), "{}", asked.stdout);
+    let removed = run(&[&remove[..], &["--yes"]].concat()).await;
+    assert_eq!((removed.code, world.stack.provider().webhooks().len()), (0, 0), "{}", removed.stderr);
+    let again = run(&[&remove[..], &["--yes"]].concat()).await;
+    assert!(
+        again.code == 1 && again.stderr.contains("nothing was deleted: EZWhatsApp answered with HTTP 404"),
+        "{}",
+        again.stderr
+    );
+    let none = run(&[&["webhook", "list"], &line[..]].concat()).await;
+    assert!(none.stdout.contains("  none\n"), "{}", none.stdout);
+    world.stack.shutdown().await;
+}

@@ -71,6 +71,8 @@ pub struct ClientStack {
     client: String,
     region: String,
     is_local: bool,
+    /// Where senders post to, and the provider, of a stack on this machine.
+    addresses: (Option<String>, Option<String>),
     clock: Clock,
     #[expect(dead_code, reason = "the figures of a day come from it")]
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
@@ -124,6 +126,7 @@ impl ClientStack {
             client: client.to_owned(),
             region: config.region().ok_or(StackError::NoRegion)?.to_string(),
             is_local: endpoints.is_some(),
+            addresses: endpoints.map(|of| (of.gateway.clone(), of.provider.clone())).unwrap_or_default(),
             clock,
             cloudwatch: aws_sdk_cloudwatch::Client::new(&at(|of| &of.cloudwatch)),
             logs: aws_sdk_cloudwatchlogs::Client::new(&at(|of| &of.logs)),
@@ -143,6 +146,16 @@ impl ClientStack {
     /// Whether the stack runs on this machine.
     pub fn is_local(&self) -> bool {
         self.is_local
+    }
+
+    /// Where senders post to on this machine, without the path of a route.
+    pub fn local_gateway(&self) -> Option<&str> {
+        self.addresses.0.as_deref()
+    }
+
+    /// The fake provider on this machine.
+    pub fn local_provider(&self) -> Option<&str> {
+        self.addresses.1.as_deref()
     }
 
     /// The time now, by the clock of the stack.

@@ -60,6 +60,12 @@ pub struct LocalEndpoints {
     pub(crate) sts: String,
     pub(crate) logs: String,
     pub(crate) cloudwatch: String,
+    /// Where senders post to, without the path of a route.
+    #[serde(default)]
+    pub(crate) gateway: Option<String>,
+    /// The fake provider.
+    #[serde(default)]
+    pub(crate) provider: Option<String>,
 }
 
 impl LocalEndpoints {
@@ -75,7 +81,15 @@ impl LocalEndpoints {
             sts: others(),
             logs: others(),
             cloudwatch: others(),
+            gateway: None,
+            provider: None,
         }
+    }
+
+    /// The same with the addresses that senders post to and that lines belong to.
+    #[must_use]
+    pub fn with_addresses(self, gateway: String, provider: String) -> Self {
+        Self { gateway: Some(gateway), provider: Some(provider), ..self }
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) enum RegistrationOutcome {
     Registered,
     /// The attempt began, and its result was not recorded.
     Unknown,
+    /// The webhook was deleted with this command line.
+    Removed,
 }
 
 /// The attempts of a client. A refused attempt is not recorded.
@@ -54,6 +56,23 @@ impl RegistrationLog {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) fn entries(&self) -> &[RegistrationAttempt] {
+        &self.entries
+    }
+
+    /// Records that a webhook was deleted. Whether it was known.
+    pub(super) fn record_removal(&mut self, id: &str) -> anyhow::Result<bool> {
+        let mut found = false;
+        for entry in self.entries.iter_mut().filter(|entry| entry.id.as_deref() == Some(id)) {
+            entry.outcome = RegistrationOutcome::Removed;
+            found = true;
+        }
+        if found {
+            self.write()?;
+        }
+        Ok(found)
     }
 
     pub(super) fn latest_attempt(&self, line: &str, host: &str) -> Option<&RegistrationAttempt> {

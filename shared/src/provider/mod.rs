@@ -32,7 +32,7 @@ pub use line_event::{
     ReportedStatus,
 };
 pub use message::{MessageRejected, Payload, PayloadContents, Recipient, RenderedMessage, SendRoute};
-pub use registration::{RegistrationError, RegistrationRefusal, WebhookRegistration};
+pub use registration::{ListedWebhook, RegistrationError, RegistrationRefusal, WebhookCallError, WebhookRegistration};
 pub use response::{LineHealth, SendOutcome};
 
 use crate::{
@@ -140,6 +140,31 @@ impl Provider {
     ) -> Result<WebhookRegistration, RegistrationError> {
         match self {
             Self::EzWhatsApp => ezwhatsapp::webhook_registration::register(http, endpoint, token, target_url).await,
+        }
+    }
+
+    /// Lists the webhooks of a token's line. `endpoint` is the address that registers them.
+    pub async fn list_webhooks(
+        self,
+        http: &Client,
+        endpoint: &Url,
+        token: &Secret,
+    ) -> Result<Vec<ListedWebhook>, WebhookCallError> {
+        match self {
+            Self::EzWhatsApp => ezwhatsapp::webhook_registration::list(http, endpoint, token).await,
+        }
+    }
+
+    /// Deletes a webhook of a token's line by its id, in one call.
+    pub async fn remove_webhook(
+        self,
+        http: &Client,
+        endpoint: &Url,
+        token: &Secret,
+        id: &str,
+    ) -> Result<(), WebhookCallError> {
+        match self {
+            Self::EzWhatsApp => ezwhatsapp::webhook_registration::remove(http, endpoint, token, id).await,
         }
     }
 }

@@ -1,10 +1,60 @@
-//! Registering a webhook: the outcome of the one call.
+//! The webhooks of a line: registering one, the list, and deleting one.
+
+use crate::secret::Secret;
 
 /// A webhook that is registered.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WebhookRegistration {
     /// The provider's id of the webhook, if the response holds one.
     pub id: Option<String>,
+}
+
+/// A webhook as the provider lists it.
+#[derive(Debug)]
+pub struct ListedWebhook {
+    /// The provider's id.
+    pub id: Option<String>,
+    /// The whole address. Its end is a secret.
+    pub target: Option<Secret>,
+    /// The events that it gets.
+    pub events: Vec<String>,
+    /// Whether it is switched on.
+    pub enabled: Option<bool>,
+}
+
+/// Webhooks were not listed, or one was not deleted. Never holds an address or a token.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookCallError {
+    /// The request never left this process.
+    #[error("{provider} could not be reached")]
+    Unreachable {
+        /// The provider's name.
+        provider: &'static str,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// No response: a webhook may be deleted.
+    #[error("{provider} did not answer")]
+    NoResponse {
+        /// The provider's name.
+        provider: &'static str,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// Another response than 2xx.
+    #[error("{provider} answered with HTTP {status}")]
+    Status {
+        /// The provider's name.
+        provider: &'static str,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The list has another form.
+    #[error("the answer of {provider} is not a list that this version can read")]
+    Unreadable {
+        /// The provider's name.
+        provider: &'static str,
+    },
 }
 
 /// The webhook is not registered, or the outcome is unknown. Never holds the address or the token.

@@ -341,6 +341,11 @@ impl<'a> CommandRunner<'a> {
         contact::find(self.access(), customer).await
     }
 
+    /// What is stored of a delivery, by its id in the inbox. Changes nothing.
+    pub async fn find_delivery(&self, delivery: String) -> Result<DeliveryPlan, OperatorError> {
+        replay::plan_delivery(self.access(), delivery).await
+    }
+
     /// What the queue of dead letters holds. Changes nothing.
     pub async fn list_dead_letters(&self) -> Result<Vec<DeadLetter>, OperatorError> {
         dead_letters::list(self.access()).await

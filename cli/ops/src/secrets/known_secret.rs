@@ -4,9 +4,10 @@
 use aws_sdk_secretsmanager::{Client, primitives::DateTime};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
-use tellonce_core::secret::Secret;
+use tellonce_core::{client_config::ClientConfig, secret::Secret};
 
 use super::secrets_error::{SecretsError, has_code};
+use crate::client_stack::ClientStack;
 
 pub(super) const CURRENT: &str = "AWSCURRENT";
 pub(super) const PREVIOUS: &str = "AWSPREVIOUS";
@@ -90,6 +91,18 @@ impl SecretText {
     pub(super) fn members(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
         // The parser's error may quote a value, so it is dropped.
         serde_json::from_str(self.text.expose()).ok()
+    }
+}
+
+impl ClientStack {
+    /// The current value of a name, for a call that needs it.
+    pub async fn read_secret(&self, config: &ClientConfig, name: &str) -> Result<Secret, SecretsError> {
+        let location = config.secrets.locate(name);
+        let missing = || SecretsError::Missing(location.to_string());
+        let read = SecretText::read(&self.secrets_manager, &location.secret, CURRENT).await?.ok_or_else(missing)?;
+        let Some(member) = &location.member else { return Ok(read.text) };
+        let members = read.members().ok_or_else(|| SecretsError::Malformed(location.secret.clone()))?;
+        members.get(member).and_then(serde_json::Value::as_str).map(Secret::new).ok_or_else(missing)
     }
 }
 

@@ -29,6 +29,9 @@ pub enum SecretsError {
         /// The secret.
         secret: String,
     },
+    /// The value is not stored.
+    #[error("the secret {0} does not exist; store it with `tellonce secrets put`")]
+    Missing(String),
     /// The secret is deleted, and its name is in use for some days more.
     #[error("the secret {0} is being deleted; restore it in Secrets Manager first")]
     Deleted(String),

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, Path, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::Response,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde_json::{Value, json};
 
@@ -34,6 +34,7 @@ pub(super) fn build_router(shared: &Arc<FakeCore>) -> Router<Arc<FakeCore>> {
         .route("/api/v1/messages/text", post(send_text))
         .route("/api/v1/messages/media", post(send_media))
         .route("/api/v1/webhooks", post(create_webhook).get(list_webhooks))
+        .route("/api/v1/webhooks/{id}", delete(delete_webhook))
         .method_not_allowed_fallback(reject_method)
         .fallback(reject_path)
         .layer(middleware::from_fn_with_state(Arc::clone(shared), count_request))
@@ -305,6 +306,23 @@ async fn list_webhooks(State(shared): State<Arc<FakeCore>>, headers: HeaderMap) 
     let hooks: Vec<Value> = state.webhooks.list().filter(|webhook| webhook.line_id == line).map(webhook_json).collect();
     drop(state);
     json_response(StatusCode::OK, &json!({"webhooks": hooks, "guess": "this route is not documented by EZWhatsApp"}))
+}
+
+/// Invented: neither the request nor its response is documented.
+async fn delete_webhook(State(shared): State<Arc<FakeCore>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let line = match authorize_line(&shared, &headers) {
+        Ok(line) => line,
+        Err(refused) => return *refused,
+    };
+    match shared.remove_webhook(&line, &id) {
+        Ok(true) => json_response(StatusCode::OK, &json!({"guess": "this route is not documented by EZWhatsApp"})),
+        Ok(false) => error_response(&shared, StatusCode::NOT_FOUND, "not_found", "invented: no such webhook"),
+        Err(error) => {
+            tracing::error!(%error, "the fake EZWhatsApp kept a webhook because it could not write its journal");
+            let message = "could not write the fake's journal";
+            error_response(&shared, StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+        }
+    }
 }
 
 fn webhook_json(webhook: &RegisteredWebhook) -> Value {

@@ -136,6 +136,16 @@ impl FakeCore {
         Ok(webhook)
     }
 
+    /// Whether the line had such a webhook.
+    pub(super) fn remove_webhook(&self, line: &str, id: &str) -> anyhow::Result<bool> {
+        let mut state = self.lock_state();
+        let is_known = state.webhooks.list().any(|webhook| webhook.line_id == line && webhook.id == id);
+        if is_known {
+            state.remove_webhook(id)?;
+        }
+        Ok(is_known)
+    }
+
     pub(super) fn ensure_webhook(self: &Arc<Self>, line: &str, target_url: &str) -> anyhow::Result<RegisteredWebhook> {
         let target_path = webhook_events::local_target_path(target_url);
         let is_ours = |webhook: &&RegisteredWebhook| {

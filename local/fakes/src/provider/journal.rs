@@ -30,6 +30,8 @@ pub(super) enum JournalEntry {
     Settings(Box<FakeSettings>),
     /// A webhook was registered or redirected.
     Webhook(RegisteredWebhook),
+    /// A webhook was deleted.
+    WebhookRemoved { id: String },
     /// A webhook has to get an event.
     Raised(RaisedEvent),
     /// Events were posted, or given up after the last attempt.

@@ -121,9 +121,14 @@ impl FakeState {
             JournalEntry::Settings(settings) => self.apply_settings(*settings),
             // The same id again means that the webhook was redirected.
             JournalEntry::Webhook(webhook) => self.webhooks.put(webhook),
+            JournalEntry::WebhookRemoved { id } => self.webhooks.remove(&id),
             JournalEntry::Raised(event) => self.webhooks.raise(event),
             JournalEntry::Posted { ids } => self.webhooks.remove_posted(&ids),
         }
+    }
+
+    pub(super) fn remove_webhook(&mut self, id: &str) -> anyhow::Result<()> {
+        self.commit(vec![JournalEntry::WebhookRemoved { id: id.to_owned() }])
     }
 
     /// Makes a change: writes all of it to the journal, and then applies it. A change that is not

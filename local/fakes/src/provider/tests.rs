@@ -270,6 +270,24 @@ async fn errors_come_in_every_envelope() {
 }
 
 #[tokio::test]
+async fn a_webhook_is_deleted_by_the_token_of_its_line_only() {
+    let (fake, caller) = start_fake().await;
+    fake.change_settings(|settings| settings.webhooks.allow_local_targets = true).expect("set");
+    let register =
+        |line: &str| fake.register_webhook(line, &json!({"targetUrl": "http://127.0.0.1:9/"})).expect("registered").id;
+    let (own, of_another_line) = (register("line_demo"), register("line_of_another_client"));
+    let delete = |id: &str, token: &str| {
+        caller.http.delete(format!("{}/api/v1/webhooks/{id}", caller.base)).bearer_auth(token).send()
+    };
+    assert_eq!(delete(&own, "ezw_line_wrong").await.expect("answer").status(), 401);
+    assert_eq!(delete(&of_another_line, "ezw_line_demo").await.expect("answer").status(), 404);
+    assert_eq!(fake.webhooks().len(), 2);
+    assert_eq!(delete(&own, "ezw_line_demo").await.expect("answer").status(), 200);
+    assert_eq!(delete(&own, "ezw_line_demo").await.expect("answer").status(), 404);
+    assert_eq!(fake.webhooks().len(), 1);
+}
+
+#[tokio::test]
 async fn media_wrong_methods_and_unknown_paths_get_clear_errors() {
     let (_fake, caller) = start_fake().await;
     let request = |method: &str, path: &str| {

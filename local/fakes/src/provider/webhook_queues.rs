@@ -47,6 +47,12 @@ impl WebhookQueues {
         }
     }
 
+    /// Removes a webhook. Events that wait for it are not posted any more.
+    pub(super) fn remove(&mut self, id: &str) {
+        self.hooks.retain(|hook| hook.webhook.id != id);
+        self.unposted.retain(|_, unposted| unposted.event.webhook != id);
+    }
+
     /// Starts the delivery tasks that are not running, each with its webhook's id.
     pub(super) fn start_missing(&mut self, start: impl Fn(String) -> UnboundedSender<RaisedEvent>) {
         for hook in self.hooks.iter_mut().filter(|hook| hook.queue.is_none()) {

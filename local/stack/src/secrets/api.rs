@@ -81,10 +81,6 @@ fn change(stored: &mut Stored, operation: &str, request: &Value, now_ms: i64) ->
             secret.move_stage(stage, text(request, "RemoveFromVersionId"), text(request, "MoveToVersionId"))?;
             Ok(with_name(json!({}), name))
         }
-        "UpdateSecret" if request["SecretString"].is_null() => {
-            secret.kms_key = text(request, "KmsKeyId").map(str::to_owned);
-            Ok(with_name(json!({}), name))
-        }
         other => {
             Err(("UnknownOperationException", format!("the local stack has no Secrets Manager operation {other}")))
         }

@@ -201,11 +201,12 @@ impl LocalStack {
 
     /// What `tellonce` needs to find the stack. It is in the state folder if the stack keeps it.
     pub fn describe(&self) -> LocalStackFile {
-        let StackEndpoints { dynamo_url, secrets_url, clock, .. } = &self.endpoints;
+        let StackEndpoints { dynamo_url, secrets_url, provider_url, clock, .. } = &self.endpoints;
+        let endpoints = LocalEndpoints::new(dynamo_url.clone(), secrets_url.clone(), &self.operators.url);
         LocalStackFile {
             client: self.options.client.clone(),
             clock: clock.clone(),
-            endpoints: LocalEndpoints::new(dynamo_url.clone(), secrets_url.clone(), &self.operators.url),
+            endpoints: endpoints.with_addresses(self.webhook_url(), provider_url.clone()),
         }
     }
 

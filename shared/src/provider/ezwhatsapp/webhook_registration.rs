@@ -1,19 +1,21 @@
-//! Registering a webhook: `POST /api/v1/webhooks` with a line's token, `targetUrl`, `events`,
-//! `payloadFormat`, `enabled` and `persistent`.
+//! The webhooks of a line. Registering one: `POST /api/v1/webhooks` with a line's token,
+//! `targetUrl`, `events`, `payloadFormat`, `enabled` and `persistent`.
 //!
 //! Errors: 400 `invalid_channel_webhook`, 401 `invalid_channel_api_token`
-//! (<https://ezw.solutions/links/help/webhooks>). The form of a success is not published.
+//! (<https://ezw.solutions/links/help/webhooks>). The form of a success is not published. Neither
+//! are the requests that list webhooks and delete one: [`list`] and [`remove`] are assumptions (U21
+//! in `docs/ezwhatsapp.md`), and only a person starts them.
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
 use super::{FACTS, api::read_body};
 use crate::{
-    provider::{RegistrationError, RegistrationRefusal, WebhookRegistration},
+    provider::{ListedWebhook, RegistrationError, RegistrationRefusal, WebhookCallError, WebhookRegistration},
     secret::Secret,
 };
 
@@ -80,6 +82,69 @@ pub(in crate::provider) async fn register(
     interpret_response(status, &reply)
 }
 
+/// Lists the webhooks of a token's line: `GET` of the address that registers them, an assumption.
+pub(in crate::provider) async fn list(
+    http: &Client,
+    endpoint: &Url,
+    token: &Secret,
+) -> Result<Vec<ListedWebhook>, WebhookCallError> {
+    let request = http.get(endpoint.clone()).bearer_auth(token.expose()).timeout(TIMEOUT);
+    let reply: Value = serde_json::from_slice(&call(request).await?).unwrap_or_default();
+    let lists = ["", "/webhooks", "/data", "/data/webhooks", "/items"];
+    let listed = lists.iter().find_map(|at| reply.pointer(at)?.as_array());
+    let listed = listed.ok_or(WebhookCallError::Unreadable { provider: FACTS.name })?;
+    Ok(listed.iter().map(parse_listed).collect())
+}
+
+/// Deletes a webhook: `DELETE` of its id below that address, an assumption.
+pub(in crate::provider) async fn remove(
+    http: &Client,
+    endpoint: &Url,
+    token: &Secret,
+    id: &str,
+) -> Result<(), WebhookCallError> {
+    let mut address = endpoint.clone();
+    if let Ok(mut path) = address.path_segments_mut() {
+        path.push(id);
+    }
+    call(http.delete(address).bearer_auth(token.expose()).timeout(TIMEOUT)).await.map(|_| ())
+}
+
+/// The body of a 2xx.
+async fn call(request: RequestBuilder) -> Result<Vec<u8>, WebhookCallError> {
+    let response = request.send().await.map_err(|error| {
+        let source = error.without_url();
+        if source.is_connect() || source.is_builder() {
+            WebhookCallError::Unreachable { provider: FACTS.name, source }
+        } else {
+            WebhookCallError::NoResponse { provider: FACTS.name, source }
+        }
+    })?;
+    let status = response.status().as_u16();
+    match status {
+        200..=299 => Ok(read_body(response).await),
+        _ => Err(WebhookCallError::Status { provider: FACTS.name, status }),
+    }
+}
+
+fn parse_listed(webhook: &Value) -> ListedWebhook {
+    let events = webhook.pointer("/events").and_then(Value::as_array).into_iter().flatten();
+    ListedWebhook {
+        id: ID_POINTERS.iter().find_map(|at| extract_id(webhook.pointer(at)?)),
+        target: ["/targetUrl", "/target_url", "/url"]
+            .iter()
+            .find_map(|at| webhook.pointer(at)?.as_str())
+            .map(Secret::new),
+        events: events.filter_map(Value::as_str).filter(|event| is_event_name(event)).map(str::to_owned).collect(),
+        enabled: webhook.pointer("/enabled").and_then(Value::as_bool),
+    }
+}
+
+/// Only a name is shown.
+fn is_event_name(event: &str) -> bool {
+    event.len() <= 60 && event.bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte))
+}
+
 fn interpret_response(status: StatusCode, reply: &Value) -> Result<WebhookRegistration, RegistrationError> {
     let code = || {
         let code = ["/error/code", "/error", "/code"].iter().find_map(|at| reply.pointer(at)?.as_str())?;
@@ -132,6 +197,18 @@ mod tests {
         for reply in [Value::Null, json!({"id": ""}), json!({"id": "https://a.example/lines/main/s3cret"}), json!([])] {
             assert_eq!(interpret_status(202, &reply).unwrap().id, None, "{reply}");
         }
+    }
+
+    #[test]
+    fn a_listed_webhook_is_read_in_any_documented_spelling_and_shows_no_address() {
+        let listed = parse_listed(&json!({
+            "id": "wh_1", "targetUrl": "https://a.example/lines/main/hunter2", "enabled": true,
+            "events": ["messages.post", "at https://a.example"],
+        }));
+        assert_eq!((listed.id.as_deref(), listed.enabled), (Some("wh_1"), Some(true)));
+        assert_eq!(listed.events, ["messages.post"]);
+        assert!(!format!("{listed:?}").contains("hunter2"), "{listed:?}");
+        assert!(parse_listed(&json!({"url": 7})).target.is_none());
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! What a call about a line's webhooks needs: the client, the provider's address, and the values of
+//! secrets.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use tellonce_check::{Severity, find_secret_problem, list_needed_secrets};
+use tellonce_core::{client_config::ClientConfig, provider::PROVIDER, secret::Secret};
+use tellonce_ops::ClientStack;
+use url::Url;
+
+use super::addresses::registration_endpoint;
+use crate::{
+    preview::load_config,
+    secrets::SecretsFile,
+    stack_arguments::{ConnectedStack, StackArguments},
+};
+
+/// The arguments of every command that calls the provider.
+#[derive(clap::Args)]
+pub(crate) struct LineArguments {
+    #[command(flatten)]
+    pub(super) stack: StackArguments,
+    /// The line, by its name in client.toml. It needs events = true.
+    #[arg(long, value_name = "NAME")]
+    pub(super) line: String,
+    /// A file with the line's token and the secret of its address, or - for standard input, in
+    /// place of Secrets Manager: a JSON object, full secret name → "value" or {"current",
+    /// "previous"}. A secret of a role stands in it as in Secrets Manager.
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// The address of the provider: https, or http for a fake on this machine. Without it, the
+    /// provider's own, or the fake of a stack on this machine.
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+}
+
+/// Where values of secrets are read.
+enum ValueSource {
+    Stack(ClientStack),
+    File { values: SecretsFile, name: String },
+}
+
+/// A client, the provider's address for webhooks, and the values of secrets.
+pub(super) struct LineAccess {
+    pub(super) config: ClientConfig,
+    pub(super) endpoint: Url,
+    source: ValueSource,
+}
+
+impl LineAccess {
+    pub(super) async fn open(arguments: &LineArguments) -> anyhow::Result<Self> {
+        let own = PROVIDER.facts().base_url;
+        let given = arguments.base_url.as_deref();
+        if let Some(file) = &arguments.secrets {
+            let config = load_config(&arguments.stack.client_folder()?)?;
+            let endpoint = registration_endpoint(given.unwrap_or(own))?;
+            let (values, name) = read_secrets(file)?;
+            return Ok(Self { config, endpoint, source: ValueSource::File { values, name } });
+        }
+        let ConnectedStack { stack, config, .. } = arguments.stack.connect().await?;
+        let endpoint = registration_endpoint(given.or(stack.local_provider()).unwrap_or(own))?;
+        Ok(Self { config, endpoint, source: ValueSource::Stack(stack) })
+    }
+
+    /// The current value of a name, if it can work.
+    pub(super) async fn read(&self, name: &str) -> anyhow::Result<Secret> {
+        match &self.source {
+            ValueSource::Stack(stack) => read_usable(stack, &self.config, name).await,
+            ValueSource::File { values, name: source } => {
+                let value = values.find_usable(&self.config, name).with_context(|| format!("in {source}"))?;
+                Ok(value.clone())
+            }
+        }
+    }
+}
+
+/// The current value of a name in Secrets Manager, if it can work.
+pub(super) async fn read_usable(stack: &ClientStack, config: &ClientConfig, name: &str) -> anyhow::Result<Secret> {
+    let value = stack.read_secret(config, name).await?;
+    let needed = list_needed_secrets(config).into_iter().find(|needed| needed.name == name);
+    match needed.and_then(|needed| find_secret_problem(needed.purpose, value.expose())) {
+        Some((Severity::Error, what, remedy)) => bail!("`{name}` {what}; {remedy}"),
+        Some((Severity::Warning, ..)) | None => Ok(value),
+    }
+}
+
+/// The secrets, and the name of their source.
+fn read_secrets(source: &Path) -> anyhow::Result<(SecretsFile, String)> {
+    Ok(if source == Path::new("-") {
+        (SecretsFile::read_stdin()?, "the secrets on standard input".to_owned())
+    } else {
+        (SecretsFile::read(source)?, format!("the secrets file {}", source.display()))
+    })
+}
+
+/// The id of a line with `events = true`.
+pub(super) fn find_event_line<'c>(config: &'c ClientConfig, name: &str) -> anyhow::Result<&'c str> {
+    let known = || config.lines.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let line = config
+        .lines
+        .get(name)
+        .with_context(|| format!("`{name}` is not a line of this client; its lines are {}", known()))?;
+    ensure!(
+        line.events,
+        "the line `{name}` does not accept events; write events = true in [lines.{name}] and deploy first"
+    );
+    Ok(&line.line_id)
+}
