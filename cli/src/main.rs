@@ -15,6 +15,7 @@ mod confirmation;
 mod evidence;
 mod explain;
 mod forms;
+mod mcp;
 mod new;
 mod operator;
 mod overview;
@@ -74,6 +75,9 @@ enum CliCommand {
     Report(report::ReportArguments),
     /// Collects what shows that the client's automation does what was agreed, and signs it.
     Evidence(evidence::EvidenceArguments),
+    /// Answers an assistant's questions about a stack, over the Model Context Protocol on standard
+    /// input and output. Changes nothing.
+    Mcp(mcp::McpArguments),
     #[command(flatten)]
     Operator(operator::OperatorCliCommand),
     /// Lists the secrets of a client in Secrets Manager. Prints no value.
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
         CliCommand::Needs(arguments) => overview::answer_question(Question::Needs, &arguments),
         CliCommand::Report(arguments) => report::report_month(&arguments),
         CliCommand::Evidence(arguments) => evidence::run_command(&arguments),
+        CliCommand::Mcp(arguments) => mcp::serve(&arguments),
         CliCommand::Operator(command) => operator::run_command(&command),
         CliCommand::Secrets(command) => stored_secrets::run_command(&command),
         CliCommand::Webhook(command) => webhook::run_command(&command),

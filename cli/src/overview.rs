@@ -1,14 +1,19 @@
 //! `tellonce status`, `tellonce waiting` and `tellonce needs`: how a stack is, what waits, and what
 //! needs a person.
 
-use std::fmt::{self, Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+};
 
 use serde::Serialize;
+use serde_json::json;
 use tellonce_core::{client_config::ClientConfig, provider::PROVIDER_NAME};
-use tellonce_ops::{LineOverview, MAX_LISTED, Needs, Overview, Wait};
+use tellonce_ops::{LineOverview, MAX_LISTED, Needs, Overview, Today, Wait};
 
 use crate::{
     command_output::CommandOutput,
+    explain::{Answer, describe_version},
     people_time::PeopleTime,
     stack_arguments::{ConnectedStack, StackArguments, block_on},
 };
@@ -33,27 +38,53 @@ pub(crate) enum Question {
 /// Everything that `status` shows.
 #[derive(Serialize)]
 struct StackStatus {
+    /// Read for `status` alone.
+    today: Option<Today>,
     overview: Overview,
     needs: Needs,
 }
 
 pub(crate) fn answer_question(question: Question, arguments: &OverviewArguments) -> anyhow::Result<CommandOutput> {
-    let (status, config) = block_on(read_status(&arguments.stack))??;
-    let text = match (question, arguments.json) {
-        (Question::Status, true) => serde_json::to_string_pretty(&status)? + "\n",
-        (Question::Waiting, true) => serde_json::to_string_pretty(&status.overview)? + "\n",
-        (Question::Needs, true) => serde_json::to_string_pretty(&status.needs)? + "\n",
-        (question, false) => render(question, &status, &config)?,
-    };
+    let answer = block_on(answer(question, &arguments.stack))??;
+    let text = if arguments.json { serde_json::to_string_pretty(&answer.report)? + "\n" } else { answer.text };
     Ok(CommandOutput::from_text(text))
 }
 
-async fn read_status(arguments: &StackArguments) -> anyhow::Result<(StackStatus, ClientConfig)> {
+/// The answer to a question.
+pub(crate) async fn answer(question: Question, arguments: &StackArguments) -> anyhow::Result<Answer> {
+    let (status, config) = read_status(question, arguments).await?;
+    let report = match question {
+        Question::Status => serde_json::to_value(&status)?,
+        Question::Waiting => serde_json::to_value(&status.overview)?,
+        Question::Needs => serde_json::to_value(&status.needs)?,
+    };
+    Ok(Answer { text: render(question, &status, &config)?, report })
+}
+
+/// A line, or all of them: whether it can send, and what waits for it.
+pub(crate) async fn answer_line(arguments: &StackArguments, name: Option<&str>) -> anyhow::Result<Answer> {
+    let (StackStatus { overview, .. }, config) = read_status(Question::Waiting, arguments).await?;
+    let known = overview.lines.iter().map(|line| line.name.as_str()).collect::<Vec<_>>().join(", ");
+    let is_asked = |line: &LineOverview| name.is_none_or(|name| line.name == name);
+    let lines: Vec<LineOverview> = overview.lines.into_iter().filter(is_asked).collect();
+    if let (Some(name), []) = (name, lines.as_slice()) {
+        anyhow::bail!("`{name}` is not a line of this client; known are: {known}");
+    }
+    let time = PeopleTime::of_client(&config)?;
+    let mut text = String::new();
+    for line in &lines {
+        write_line(&mut text, line, &time)?;
+    }
+    Ok(Answer { text, report: json!({ "lines": lines }) })
+}
+
+async fn read_status(question: Question, arguments: &StackArguments) -> anyhow::Result<(StackStatus, ClientConfig)> {
     let ConnectedStack { stack, config, .. } = arguments.connect().await?;
     let tables = stack.find_tables().await?;
     let overview = tables.read_overview(&config, stack.now()).await?;
     let needs = tables.read_needs(&overview).await?;
-    Ok((StackStatus { overview, needs }, config))
+    let today = if question == Question::Status { Some(stack.read_today(&config).await) } else { None };
+    Ok((StackStatus { today, overview, needs }, config))
 }
 
 fn render(question: Question, status: &StackStatus, config: &ClientConfig) -> anyhow::Result<String> {
@@ -69,7 +100,7 @@ fn render(question: Question, status: &StackStatus, config: &ClientConfig) -> an
 
 fn write_status(
     text: &mut String,
-    StackStatus { overview, needs }: &StackStatus,
+    StackStatus { today, overview, needs }: &StackStatus,
     time: &PeopleTime<'_>,
 ) -> fmt::Result {
     for line in &overview.lines {
@@ -111,11 +142,54 @@ fn write_status(
     let (answered, starting): (Vec<_>, Vec<_>) = answering.into_iter().partition(|part| part.answered_at.is_some());
     write_idle(text, "parts", &answered, ["answers", "answer"])?;
     write_idle(text, "parts", &starting, ["was not asked yet", "were not asked yet"])?;
+    write_versions(text, overview)?;
+    if let Some(today) = today {
+        write_today(text, today, time)?;
+    }
     match needs.list.len() + needs.more {
         0 => writeln!(text, "\nNothing needs you."),
         1 => writeln!(text, "\n1 thing needs you: tellonce needs"),
         count => writeln!(text, "\n{count} things need you: tellonce needs"),
     }
+}
+
+fn write_today(text: &mut String, today: &Today, time: &PeopleTime<'_>) -> fmt::Result {
+    let figure = |figure: Option<u64>| figure.map_or_else(|| "?".to_owned(), |figure| figure.to_string());
+    let Today { sent, arrived, failed, repeats, refused, .. } = today;
+    let [sent, arrived, failed] = [sent, arrived, failed].map(|it| figure(*it));
+    let deliveries = format!("{} repeats recognised, {} deliveries refused", figure(*repeats), figure(*refused));
+    write_row(text, "today", "", &format!("{sent} sent, {arrived} arrived, {failed} failed"), &deliveries)?;
+    for refused in &today.refusals {
+        let newest = refused
+            .newest
+            .first()
+            .map(|last| format!("last {} with {}: {}", time.format_minute(last.at), last.http_status, last.reason));
+        write_row(text, "refused", refused.name(), &format!("{}×", refused.count), &newest.unwrap_or_default())?;
+    }
+    for alarm in &today.alarms {
+        let since = alarm.since.map(|since| format!("since {}", time.format_minute(since))).unwrap_or_default();
+        write_row(text, "alarm", &alarm.name, "ALARM", &since)?;
+    }
+    for problem in &today.unreadable {
+        writeln!(text, "Not read: {problem}")?;
+    }
+    Ok(())
+}
+
+/// The version that runs. If a deployment did not reach all parts, the parts of each version.
+fn write_versions(text: &mut String, overview: &Overview) -> fmt::Result {
+    let mut parts_of: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for part in &overview.parts {
+        if let Some(version) = &part.version {
+            parts_of.entry(version).or_default().push(part.name);
+        }
+    }
+    let differ = parts_of.len() > 1;
+    for (version, parts) in parts_of {
+        let of_parts = if differ { parts.join(", ") } else { String::new() };
+        write_row(text, "version", "", &describe_version(version), &of_parts)?;
+    }
+    Ok(())
 }
 
 /// One row for everything of a kind of which there is nothing to say.
@@ -151,23 +225,28 @@ fn describe_wait(wait: &Wait, time: &PeopleTime<'_>) -> String {
     }
 }
 
+/// A line, with the messages that it tries first.
+fn write_line(text: &mut String, line: &LineOverview, time: &PeopleTime<'_>) -> fmt::Result {
+    writeln!(text, "line {}: {}; {}", line.name, describe_line(line, time), describe_wait(&line.wait, time))?;
+    for message in &line.messages {
+        let why = message.steps.last().map(|step| step.explanation.as_str()).unwrap_or_default();
+        let next = message.next_try.map(|at| format!("; next try {}", time.format(at))).unwrap_or_default();
+        let to = message.to.as_deref().map(|to| format!(" to {to}")).unwrap_or_default();
+        writeln!(text, "  {}{to}: {why}{next}", message.key)?;
+    }
+    if line.wait.count > MAX_LISTED {
+        writeln!(text, "  … and {} more", line.wait.count - MAX_LISTED)?;
+    }
+    if let Some(out_by) = line.out_by {
+        writeln!(text, "  All have gone by {} if the line can send now.", time.format(out_by))?;
+    }
+    Ok(())
+}
+
 fn write_waiting(text: &mut String, overview: &Overview, time: &PeopleTime<'_>) -> fmt::Result {
     let waiting: Vec<&LineOverview> = overview.lines.iter().filter(|line| line.wait.count > 0).collect();
     for line in &waiting {
-        let state = describe_line(line, time);
-        writeln!(text, "line {}: {state}; {}", line.name, describe_wait(&line.wait, time))?;
-        for message in &line.messages {
-            let why = message.steps.last().map(|step| step.explanation.as_str()).unwrap_or_default();
-            let next = message.next_try.map(|at| format!("; next try {}", time.format(at))).unwrap_or_default();
-            let to = message.to.as_deref().map(|to| format!(" to {to}")).unwrap_or_default();
-            writeln!(text, "  {}{to}: {why}{next}", message.key)?;
-        }
-        if line.wait.count > MAX_LISTED {
-            writeln!(text, "  … and {} more", line.wait.count - MAX_LISTED)?;
-        }
-        if let Some(out_by) = line.out_by {
-            writeln!(text, "  All have gone by {} if the line can send now.", time.format(out_by))?;
-        }
+        write_line(text, line, time)?;
         writeln!(text)?;
     }
     let others =
@@ -213,7 +292,8 @@ fn write_needs(text: &mut String, needs: &Needs, time: &PeopleTime<'_>) -> fmt::
 mod tests {
     use jiff::{Timestamp, tz::TimeZone};
     use tellonce_ops::{
-        FeedOverview, FormOverview, MessageReport, Need, PartOverview, QueueOverview, ReportStep, Standing,
+        FeedOverview, FormOverview, MessageReport, Need, PartOverview, QueueOverview, RaisedAlarm, Refusal, ReportStep,
+        SenderRefusals, Standing,
     };
 
     use super::*;
@@ -239,6 +319,7 @@ mod tests {
             line: "main".to_owned(),
             to: Some("+972…0199".to_owned()),
             delivery: "shop#1".to_owned(),
+            made_by: Some("1a2b3c4d5e6f-89abcdef".to_owned()),
             useful_until: at("18:00:00"),
             next_try: Some(at("10:12:00")),
             steps: vec![step],
@@ -275,8 +356,13 @@ mod tests {
             wait: wait(3, "09:50:00", "10:06:00"),
             ..idle_queue("crm:sales")
         };
-        let part =
-            |name, answered: Option<&str>, is_late| PartOverview { name, answered_at: answered.map(at), is_late };
+        let part = |name, answered: Option<&str>, is_late| PartOverview {
+            name,
+            answered_at: answered.map(at),
+            is_late,
+            version: answered
+                .map(|_| if is_late { "0f9e8d7c6b5a-89abcdef" } else { "1a2b3c4d5e6f-89abcdef" }.to_owned()),
+        };
         Overview {
             at: at("10:00:00"),
             lines: vec![line],
@@ -304,6 +390,25 @@ mod tests {
         overview
     }
 
+    fn some_today() -> Today {
+        let refusal = Refusal {
+            at: at("09:20:00"),
+            http_status: 401,
+            reason: "the header x-shopify-hmac-sha256 is missing".to_owned(),
+        };
+        Today {
+            since: at("00:00:00"),
+            sent: Some(12),
+            arrived: Some(10),
+            failed: None,
+            repeats: Some(3),
+            refused: Some(4),
+            refusals: vec![SenderRefusals { sender: Some("shop".to_owned()), count: 4, newest: vec![refusal] }],
+            alarms: vec![RaisedAlarm { name: "messages-waiting".to_owned(), since: Some(at("09:25:00")) }],
+            unreadable: vec!["the log of the function tellonce-acme-conversation-sync could not be read".to_owned()],
+        }
+    }
+
     fn some_needs() -> Needs {
         let unknown = Need {
             since: at("07:00:00"),
@@ -328,7 +433,7 @@ mod tests {
     fn a_stack_is_shown_with_what_is_wrong_first_and_what_works_in_one_row_of_a_kind() {
         let time = PeopleTime { zone: TimeZone::get("Asia/Jerusalem").unwrap(), name: "Asia/Jerusalem" };
         let mut text = String::new();
-        let status = StackStatus { overview: busy_overview(), needs: some_needs() };
+        let status = StackStatus { today: Some(some_today()), overview: busy_overview(), needs: some_needs() };
         for write in ["status", "waiting", "needs"] {
             writeln!(text, "$ tellonce {write}").unwrap();
             match write {
@@ -349,7 +454,7 @@ mod tests {
         let mut text = String::new();
         write_waiting(&mut text, &overview, &time).unwrap();
         write_needs(&mut text, &needs, &time).unwrap();
-        write_status(&mut text, &StackStatus { overview, needs }, &time).unwrap();
+        write_status(&mut text, &StackStatus { today: None, overview, needs }, &time).unwrap();
         insta::assert_snapshot!(text);
     }
 }

@@ -8,7 +8,7 @@ use tellonce_ops::{ClientStack, LocalStackFile};
 use crate::preview::load_config;
 
 /// The arguments that name a stack.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct StackArguments {
     /// The folder of a deployed client, e.g. clients/acme. Without it, the stack that runs on this
     /// machine is meant.

@@ -260,7 +260,8 @@ mod tests {
     /// A fake database, the inbox in it, and its receipts.
     async fn start_database() -> (FakeApi, Inbox, HeartbeatReceipts) {
         let (fake_api, aws) = start_fake_aws().await;
-        let receipts = HeartbeatReceipts::new(aws.dynamodb(), "Ledger".to_owned(), HeartbeatPath::StoreInbox);
+        let receipts =
+            HeartbeatReceipts::new(aws.dynamodb(), "Ledger".to_owned(), HeartbeatPath::StoreInbox, "dev".to_owned());
         (fake_api, Inbox::new(aws.dynamodb(), "Inbox".to_owned(), 30), receipts)
     }
 

@@ -171,13 +171,15 @@ pub struct HeartbeatReceipts {
     db: Client,
     ledger_table: String,
     path: HeartbeatPath,
+    /// The code and the settings that record: see `code_version`.
+    version: String,
     last_run: Mutex<Option<Timestamp>>,
 }
 
 impl HeartbeatReceipts {
-    /// The receipts of a path.
-    pub fn new(db: Client, ledger_table: String, path: HeartbeatPath) -> Self {
-        Self { db, ledger_table, path, last_run: Mutex::default() }
+    /// The receipts of a path, with the `version` of the configuration that records them.
+    pub fn new(db: Client, ledger_table: String, path: HeartbeatPath, version: String) -> Self {
+        Self { db, ledger_table, path, version, last_run: Mutex::default() }
     }
 
     /// Records that a heartbeat arrived, unless a later one did before.
@@ -188,10 +190,11 @@ impl HeartbeatReceipts {
             .table_name(&self.ledger_table)
             .key("subject", text_value(HEARTBEAT_SUBJECT))
             .key("stage", text_value(self.path.name()))
-            .update_expression("SET sent_at = :sent, received_at = :now")
+            .update_expression("SET sent_at = :sent, received_at = :now, made_by = :version")
             .condition_expression("attribute_not_exists(sent_at) OR sent_at < :sent")
             .expression_attribute_values(":sent", time_value(sent_at))
-            .expression_attribute_values(":now", time_value(now));
+            .expression_attribute_values(":now", time_value(now))
+            .expression_attribute_values(":version", text_value(self.version.as_str()));
         send_if_current(update).await.map(drop).map_err(HeartbeatError::Record)
     }
 

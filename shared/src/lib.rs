@@ -16,6 +16,7 @@ pub mod batch;
 pub mod bootstrap;
 pub mod client_config;
 pub mod clock;
+pub mod code_version;
 mod conflict_retry;
 pub mod contact;
 pub mod content_type;

@@ -56,6 +56,10 @@ pub enum Metric {
     MessagesFailed,
     /// A CRM or a target refused a task for good.
     TasksRefused,
+    /// A delivery came in that an inbox had already.
+    DeliveriesRepeated,
+    /// A delivery was refused.
+    DeliveriesRefused,
 }
 
 /// How an event is counted.
@@ -82,6 +86,24 @@ impl Metric {
             Self::LeadsEscalated => MetricKind::Attention("lead-escalated"),
             Self::MessagesFailed => MetricKind::Attention("failed"),
             Self::TasksRefused => MetricKind::Attention("task-refused"),
+            Self::DeliveriesRepeated => MetricKind::Counter("deliveries_repeated"),
+            Self::DeliveriesRefused => MetricKind::Counter("deliveries_refused"),
+        }
+    }
+
+    /// The name in CloudWatch.
+    pub const fn name(self) -> &'static str {
+        match self.kind() {
+            MetricKind::Counter(name) => name,
+            MetricKind::Attention(_) => ATTENTION,
+        }
+    }
+
+    /// The property `reason` of its line, if it is counted in `attention`.
+    pub const fn attention_reason(self) -> Option<&'static str> {
+        match self.kind() {
+            MetricKind::Counter(_) => None,
+            MetricKind::Attention(reason) => Some(reason),
         }
     }
 }
@@ -251,12 +273,9 @@ pub fn start_logging() {
 
 /// Counts an event of a client.
 pub fn count_metric(client: &str, metric: Metric, now: Timestamp) {
-    let (name, reason) = match metric.kind() {
-        MetricKind::Counter(name) => (name, None),
-        MetricKind::Attention(reason) => (ATTENTION, Some(reason)),
-    };
+    let reason = metric.attention_reason();
     let properties = reason.map(|reason| ("reason".to_owned(), json!(reason))).into_iter().collect();
-    write_line(&metric_line(client, None, (name, "Count"), &json!(1), properties, now));
+    write_line(&metric_line(client, None, (metric.name(), "Count"), &json!(1), properties, now));
 }
 
 /// Records a measured value of a client.

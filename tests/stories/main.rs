@@ -12,6 +12,7 @@
 
 mod activity;
 mod architecture;
+mod assistant;
 mod bad_input;
 mod booking_endpoint;
 mod budget;

@@ -6,7 +6,10 @@ use tellonce_core::client_config::ClientConfig;
 use tellonce_fakes::provider::{HealthPreset, SendFault};
 use tellonce_ops::{ClientStack, ClientTables, Need, Overview};
 
-use crate::world::{ERP_SECRET, World, WorldSetup};
+use crate::{
+    operator::role_parameters,
+    world::{ERP_SECRET, World, WorldSetup},
+};
 
 const PHONE: &str = "+972545550199";
 
@@ -73,6 +76,45 @@ async fn what_waits_is_listed_with_its_reason_until_it_has_gone() {
     let up = desk.look().await;
     assert_eq!((up.lines[0].wait.count, up.lines[0].blocked.as_ref()), (0, None), "{:?}", up.lines);
     assert_eq!(world.messages().len(), 3);
+}
+
+#[tokio::test]
+async fn the_figures_of_a_day_count_what_was_sent_repeated_and_refused() {
+    let setup = WorldSetup { line_events: true, parameters: role_parameters(), ..WorldSetup::default() };
+    let world = World::start_with(setup).await;
+    world.begin_next(86_400);
+    world.advance_time(SignedDuration::from_hours(2));
+    let desk = Desk::open(&world).await;
+    let stack =
+        ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), "local-ReaderRole").unwrap();
+    let quiet = stack.read_today(&desk.config).await;
+    assert_eq!((quiet.sent, quiet.failed, quiet.repeats, quiet.refused), (Some(0), Some(0), Some(0), Some(0)));
+    let post = world.erp_post("m-1", "ready", "1", PHONE);
+    world.deliver(post.clone()).await;
+    world.deliver(post.clone()).await;
+    world.deliver(post).await;
+    world.deliver(world.erp_post("m-2", "ready", "2", PHONE)).await;
+    for number in 0..12 {
+        let forged =
+            world.erp_post_with_body("whsec_b3RoZXIgc2VjcmV0", &format!("f-{number}"), &json!({"type": "ready"}));
+        assert_eq!(world.post(forged).await, 401);
+    }
+    world.run_minutes(8).await;
+    let today = stack.read_today(&desk.config).await;
+    assert_eq!(today.unreadable, [""; 0]);
+    assert_eq!((today.sent, today.repeats, today.refused), (Some(2), Some(2), Some(12)), "{today:?}");
+    let [erp] = &today.refusals[..] else { panic!("{today:?}") };
+    assert_eq!((erp.sender.as_deref(), erp.count, erp.newest.len()), (Some("erp"), 12, 10));
+    assert!(erp.newest.iter().all(|refusal| refusal.http_status == 401 && !refusal.reason.is_empty()), "{erp:?}");
+    assert!(today.since <= world.now() && world.now().duration_since(today.since) < SignedDuration::from_hours(25));
+
+    // A line that is down raises the alarm of waiting messages, and it ends with the wait.
+    world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
+    world.advance_time(SignedDuration::from_mins(1));
+    world.deliver(world.erp_post("m-3", "ready", "3", PHONE)).await;
+    world.run_minutes(20).await;
+    let raised: Vec<String> = stack.read_today(&desk.config).await.alarms.into_iter().map(|alarm| alarm.name).collect();
+    assert!(raised.contains(&"messages-waiting".to_owned()), "{raised:?}");
 }
 
 #[tokio::test]

@@ -74,7 +74,6 @@ pub struct ClientStack {
     /// Where senders post to, and the provider, of a stack on this machine.
     addresses: (Option<String>, Option<String>),
     clock: Clock,
-    #[expect(dead_code, reason = "the figures of a day come from it")]
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,

@@ -31,6 +31,7 @@ mod report;
 mod secrets;
 mod sentences;
 mod table_scan;
+mod today;
 
 pub use absence::{AbsenceReport, ChainLink, ChainStep, SettingToChange};
 pub use calls::CallError;
@@ -63,3 +64,4 @@ pub use secrets::{
 };
 pub use sentences::describe_step;
 pub use table_scan::{ScanCost, ScanProgress};
+pub use today::{RaisedAlarm, Today};

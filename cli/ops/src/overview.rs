@@ -138,6 +138,8 @@ pub struct PartOverview {
     pub answered_at: Option<Timestamp>,
     /// Whether it should have answered since.
     pub is_late: bool,
+    /// The commit of its code and the hash of its client.toml: `1a2b3c4d5e6f-89abcdef`.
+    pub version: Option<String>,
 }
 
 impl ClientTables {
@@ -256,6 +258,7 @@ fn read_parts(config: &ClientConfig, rows: &[Item], now: Timestamp) -> Vec<PartO
             name: path.name(),
             answered_at: row.and_then(|row| row.time("received_at")),
             // The first heartbeat of a new stack is sent within minutes.
+            version: row.and_then(|row| row.owned("made_by")),
             is_late: log.age_of(path, now).is_some_and(|age| age > LATE_HEARTBEAT),
         }
     };

@@ -104,6 +104,8 @@ pub struct MessageReport {
     pub to: Option<String>,
     /// The delivery that it came from, by its key in the inbox; for a feed, the feed's name.
     pub delivery: String,
+    /// The commit of the code and the hash of client.toml that made it: `1a2b3c4d5e6f-89abcdef`.
+    pub made_by: Option<String>,
     /// Until when it is useful.
     pub useful_until: Timestamp,
     /// When it is tried next, while it waits and no function is sending it.
@@ -294,6 +296,7 @@ pub(crate) fn report_message(row: &LedgerRow, arrivals: &[DeliveryArrival]) -> M
         line: row.line.clone(),
         to: row.to.as_ref().map(ToString::to_string),
         delivery: row.delivery.clone(),
+        made_by: row.made_by.clone(),
         useful_until: row.useful_until,
         next_try: row.due_at.filter(|_| is_waiting),
         steps,

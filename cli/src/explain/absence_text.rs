@@ -11,18 +11,18 @@ use crate::people_time::PeopleTime;
 
 /// Where a setting is in the client's file, or where it belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SettingPlace {
+pub(super) struct SettingPlace {
     /// `clients/acme/client.toml:57`, without a line if no part of it is in the file.
-    pub(crate) file_and_line: String,
+    file_and_line: String,
     /// The keys that lead to it: `stores.shop.statuses`.
-    pub(crate) setting: String,
+    setting: String,
     /// Whether the file has it.
-    pub(crate) exists: bool,
+    exists: bool,
 }
 
 impl SettingPlace {
     /// The line of the setting, or of the nearest one above it that the file has.
-    pub(crate) fn find(path: &Path, text: &str, setting: &SettingToChange) -> Self {
+    pub(super) fn find(path: &Path, text: &str, setting: &SettingToChange) -> Self {
         let keys: Vec<&str> = setting.path.iter().map(String::as_str).collect();
         let line =
             (1..=keys.len()).rev().find_map(|length| Some((length, tellonce_check::find_line(text, &keys[..length])?)));
@@ -35,7 +35,7 @@ impl SettingPlace {
     }
 }
 
-pub(crate) fn write_absence(
+pub(super) fn write_absence(
     text: &mut String,
     report: &AbsenceReport,
     place: Option<&SettingPlace>,

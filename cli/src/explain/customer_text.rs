@@ -57,6 +57,7 @@ mod tests {
             line: "main".to_owned(),
             to: Some("+972…0199".to_owned()),
             delivery: "shop#1".to_owned(),
+            made_by: Some("1a2b3c4d5e6f-89abcdef".to_owned()),
             useful_until: "2026-11-25T18:00:00Z".parse().unwrap(),
             next_try: None,
             steps: vec![step],

@@ -7,7 +7,7 @@ use tellonce_ops::DeliveryTrace;
 use super::subject_text::write_message;
 use crate::people_time::PeopleTime;
 
-pub(crate) fn write_deliveries(text: &mut String, traces: &[DeliveryTrace], time: &PeopleTime<'_>) -> fmt::Result {
+pub(super) fn write_deliveries(text: &mut String, traces: &[DeliveryTrace], time: &PeopleTime<'_>) -> fmt::Result {
     for (number, trace) in traces.iter().enumerate() {
         if number > 0 {
             writeln!(text)?;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::Value;
 use tellonce_core::client_config::ClientConfig;
 use tellonce_ops::{AbsenceReport, Explanation};
 
@@ -22,9 +23,11 @@ use crate::{
     stack_arguments::{ConnectedStack, StackArguments, block_on},
 };
 
-pub(crate) use absence_text::{SettingPlace, write_absence};
-pub(crate) use delivery_text::write_deliveries;
-pub(crate) use subject_text::write_report;
+pub(crate) use subject_text::describe_version;
+
+use absence_text::{SettingPlace, write_absence};
+use delivery_text::write_deliveries;
+use subject_text::write_report;
 
 #[derive(clap::Args)]
 pub(crate) struct ExplainArguments {
@@ -48,55 +51,68 @@ pub(crate) struct ExplainArguments {
 }
 
 pub(crate) fn explain(arguments: &ExplainArguments) -> anyhow::Result<CommandOutput> {
-    block_on(answer(arguments))?.map(CommandOutput::from_text)
+    let answer = block_on(answer(arguments))??;
+    let text = if arguments.json { serde_json::to_string_pretty(&answer.report)? + "\n" } else { answer.text };
+    Ok(CommandOutput::from_text(text))
 }
 
-async fn answer(arguments: &ExplainArguments) -> anyhow::Result<String> {
-    // The number is read before the stack is asked, so that a wrong file costs no request.
-    let customer = arguments.phone_file.as_deref().map(phone_file::read_customer).transpose()?;
-    let ConnectedStack { stack, config, folder } = arguments.stack.connect().await?;
-    let tables = stack.find_tables().await?;
+async fn answer(arguments: &ExplainArguments) -> anyhow::Result<Answer> {
     let name = arguments.name.as_deref().unwrap_or_default();
-    if let Some(customer) = &customer {
-        let report = tables.explain_customer(&stack, customer).await?;
-        return render(arguments.json, &report, &config, |text, time| {
-            customer_text::write_customer(text, &report, time)
-        });
+    match arguments.phone_file.as_deref() {
+        Some(file) => explain_customer(&arguments.stack, file).await,
+        None if arguments.absent => explain_absence(&arguments.stack, name).await,
+        None => explain_name(&arguments.stack, name).await,
     }
-    if arguments.absent {
-        let report = tables.explain_absence(&stack, &config, name).await?;
-        let place = place_of_setting(&folder, &report);
-        return render(arguments.json, &report, &config, |text, time| {
-            write_absence(text, &report, place.as_ref(), time)
-        });
-    }
-    match tables.explain_name(&stack, &config, name).await? {
-        Explanation::Subject(report) => {
-            render(arguments.json, &report, &config, |text, time| write_report(text, &report, time))
-        }
+}
+
+async fn explain_customer(stack: &StackArguments, file: &Path) -> anyhow::Result<Answer> {
+    // The number is read before the stack is asked, so that a wrong file costs no request.
+    let customer = phone_file::read_customer(file)?;
+    let ConnectedStack { stack, config, .. } = stack.connect().await?;
+    let report = stack.find_tables().await?.explain_customer(&stack, &customer).await?;
+    Answer::new(&report, &config, |text, time| customer_text::write_customer(text, &report, time))
+}
+
+/// Why the message of a key did not reach its customer.
+pub(crate) async fn explain_absence(stack: &StackArguments, key: &str) -> anyhow::Result<Answer> {
+    let ConnectedStack { stack, config, folder } = stack.connect().await?;
+    let report = stack.find_tables().await?.explain_absence(&stack, &config, key).await?;
+    let place = place_of_setting(&folder, &report);
+    Answer::new(&report, &config, |text, time| write_absence(text, &report, place.as_ref(), time))
+}
+
+/// What happened to a subject, a message or a delivery.
+pub(crate) async fn explain_name(stack: &StackArguments, name: &str) -> anyhow::Result<Answer> {
+    let ConnectedStack { stack, config, .. } = stack.connect().await?;
+    match stack.find_tables().await?.explain_name(&stack, &config, name).await? {
+        Explanation::Subject(report) => Answer::new(&report, &config, |text, time| write_report(text, &report, time)),
         Explanation::Deliveries(traces) => {
-            render(arguments.json, &traces, &config, |text, time| write_deliveries(text, &traces, time))
+            Answer::new(&traces, &config, |text, time| write_deliveries(text, &traces, time))
         }
+    }
+}
+
+/// An answer for people, and as data.
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) report: Value,
+}
+
+impl Answer {
+    fn new<T: Serialize>(
+        report: &T,
+        config: &ClientConfig,
+        write: impl FnOnce(&mut String, &PeopleTime<'_>) -> fmt::Result,
+    ) -> anyhow::Result<Self> {
+        let mut text = String::new();
+        write(&mut text, &PeopleTime::of_client(config)?)?;
+        Ok(Self { text, report: serde_json::to_value(report)? })
     }
 }
 
 /// Where the setting of a report is in the client's file.
-pub(crate) fn place_of_setting(folder: &Path, report: &AbsenceReport) -> Option<SettingPlace> {
+fn place_of_setting(folder: &Path, report: &AbsenceReport) -> Option<SettingPlace> {
     let path = folder.join("client.toml");
     let text = std::fs::read_to_string(&path).ok()?;
     Some(SettingPlace::find(&path, &text, report.setting.as_ref()?))
-}
-
-fn render<T: Serialize>(
-    as_json: bool,
-    report: &T,
-    config: &ClientConfig,
-    write: impl FnOnce(&mut String, &PeopleTime<'_>) -> fmt::Result,
-) -> anyhow::Result<String> {
-    if as_json {
-        return Ok(serde_json::to_string_pretty(report)? + "\n");
-    }
-    let mut text = String::new();
-    write(&mut text, &PeopleTime::of_client(config)?)?;
-    Ok(text)
 }

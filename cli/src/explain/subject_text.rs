@@ -6,7 +6,15 @@ use tellonce_ops::{AbsentMessage, AppointmentReport, MessageReport, ReportStep, 
 
 use crate::people_time::PeopleTime;
 
-pub(crate) fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>) -> fmt::Result {
+/// A version, for people: its commit, and its settings.
+pub(crate) fn describe_version(version: &str) -> String {
+    match version.rsplit_once('-') {
+        Some((commit, settings)) => format!("the code of {commit} with client.toml {settings}"),
+        None => version.to_owned(),
+    }
+}
+
+pub(super) fn write_report(text: &mut String, report: &SubjectReport, time: &PeopleTime<'_>) -> fmt::Result {
     writeln!(text, "{} (times in {})", report.subject, time.name)?;
     if let Some(appointment) = &report.appointment {
         write_appointment(text, appointment, time)?;
@@ -66,6 +74,9 @@ pub(super) fn write_message(text: &mut String, message: &MessageReport, time: &P
     let to = message.to.as_deref().map(|to| format!("to {to} ")).unwrap_or_default();
     writeln!(text, "\n{}: {} ({to}over `{}`)", message.key, message.standing.name(), message.line)?;
     write_steps(text, &message.steps, time)?;
+    if let Some(version) = &message.made_by {
+        writeln!(text, "  Made by {}.", describe_version(version))?;
+    }
     if message.may_lack_steps {
         writeln!(text, "  The trail is full: steps after the fourth may be missing.")?;
     }
@@ -121,6 +132,7 @@ mod tests {
             line: "main".to_owned(),
             to: Some("+972…0199".to_owned()),
             delivery: "shop#1".to_owned(),
+            made_by: Some("1a2b3c4d5e6f-89abcdef".to_owned()),
             useful_until: "2026-11-25T18:00:00Z".parse().unwrap(),
             next_try: None,
             steps,

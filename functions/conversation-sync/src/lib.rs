@@ -178,7 +178,9 @@ impl ConversationSync {
         let store = RecordStore::new(aws.dynamodb(), ledger_table.clone());
         let queue_worker =
             QueueWorker::from_environment(&config, http.clone(), &aws, store.clone(), ledger_table.clone());
-        let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
+        let version = config.version.as_str();
+        let new_receipts =
+            |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path, version.to_owned());
         let receipts = new_receipts(HeartbeatPath::LineInbox);
         let minute_receipts = new_receipts(HeartbeatPath::ConversationSyncMinute);
         let dispatcher = Dispatcher::from_environment(config, http, &aws, |_| BTreeSet::new()).await?;

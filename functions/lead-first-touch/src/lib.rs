@@ -119,7 +119,8 @@ impl LeadFirstTouch {
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("LEAD_INBOX_TABLE")?, config.retention.inbox_days);
         let lookup_client = LeadLookupClient::new(http.clone(), BaseUrls::from_variable("LEAD_BASE_URL"));
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
-        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), HeartbeatPath::LeadInbox);
+        let path = HeartbeatPath::LeadInbox;
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path, config.version.clone());
         let rows = WaitingLookups::new(aws.dynamodb(), ledger_table);
         let lookups = LookupQueue::new(rows, LookupInbox::Leads);
         let dispatcher = Dispatcher::from_environment(config, http, &aws, find_form_lines).await?;

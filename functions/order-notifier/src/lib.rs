@@ -107,7 +107,8 @@ impl OrderNotifier {
         let inbox =
             Inbox::new(aws.dynamodb(), bootstrap::require_variable("STORE_INBOX_TABLE")?, config.retention.inbox_days);
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
-        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), HeartbeatPath::StoreInbox);
+        let path = HeartbeatPath::StoreInbox;
+        let receipts = HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path, config.version.clone());
         let rows = WaitingLookups::new(aws.dynamodb(), ledger_table);
         let lookups = LookupQueue::new(rows, LookupInbox::Stores);
         let shopify_base_urls = BaseUrls::from_variable("SHOPIFY_BASE_URL");

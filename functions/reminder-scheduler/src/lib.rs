@@ -225,7 +225,8 @@ impl ReminderScheduler {
         let lookup_client = BookingLookupClient::new(http.clone(), feed_base_urls.clone());
         let ledger_table = bootstrap::require_variable("LEDGER_TABLE")?;
         let feed_store = FeedStore::new(aws.dynamodb(), ledger_table.clone());
-        let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path);
+        let version = dispatcher.config.version.clone();
+        let new_receipts = |path| HeartbeatReceipts::new(aws.dynamodb(), ledger_table.clone(), path, version.clone());
         let heartbeats = HeartbeatMonitor::new(aws.dynamodb(), ledger_table.clone(), inbox_tables);
         let waiting_lookups = WaitingLookups::new(aws.dynamodb(), ledger_table.clone());
         let lookups = LookupQueue::new(waiting_lookups.clone(), LookupInbox::Bookings);

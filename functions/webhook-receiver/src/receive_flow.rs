@@ -13,6 +13,7 @@ use tellonce_core::{
     fault::error_chain,
     inbox::StoreOutcome,
     secret::Secret,
+    telemetry::{Metric, count_metric},
 };
 
 use crate::{
@@ -52,6 +53,7 @@ impl WebhookReceiver {
             }
             Err(reason) => Err(reason),
         };
+        self.count_outcome(&outcome, now);
         match &outcome {
             // Accepted deliveries are in the inbox. A log line for each would cost more than the
             // function.
@@ -75,6 +77,18 @@ impl WebhookReceiver {
             }
         }
         outcome.map(|(_, reply)| reply)
+    }
+
+    /// Counts what no table shows: a repeat, and a delivery that was not accepted.
+    fn count_outcome(&self, outcome: &Result<(ReceiveOutcome, AcceptedReply), ReceiveError>, now: Timestamp) {
+        let metric = match outcome {
+            Ok((ReceiveOutcome::Stored(StoreOutcome::Duplicate), _)) => Metric::DeliveriesRepeated,
+            Ok((ReceiveOutcome::Stored(StoreOutcome::New) | ReceiveOutcome::Ping | ReceiveOutcome::Handshake, _)) => {
+                return;
+            }
+            Err(_) => Metric::DeliveriesRefused,
+        };
+        count_metric(&self.config.client, metric, now);
     }
 
     async fn process_request(

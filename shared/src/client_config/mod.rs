@@ -35,7 +35,7 @@ use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{contact::PhoneRule, provider::PROVIDER, secret::SecretLayout};
+use crate::{code_version::name_version, contact::PhoneRule, provider::PROVIDER, secret::SecretLayout};
 
 pub use calendars::*;
 pub use conversation::{
@@ -126,6 +126,10 @@ pub struct ClientConfig {
     /// out.
     #[serde(default)]
     pub opt_out: BTreeMap<String, Vec<String>>,
+    /// The version of the code and of this file: see `code_version`. Empty unless
+    /// [`Self::parse`] read the file.
+    #[serde(skip)]
+    pub version: String,
 }
 
 /// Hours of the day in which customers receive nothing, in the client's `time_zone`. Reminders use
@@ -244,7 +248,8 @@ impl ClientConfig {
     pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
         // By way of JSON, because `toml` makes more than twice the code for each type.
         let value: serde_json::Value = toml::from_str(text)?;
-        Self::deserialize(value).map_err(serde::de::Error::custom)
+        let config = Self::deserialize(value).map_err::<toml::de::Error, _>(serde::de::Error::custom)?;
+        Ok(Self { version: name_version(text), ..config })
     }
 
     /// The calendars that are feeds.

@@ -22,7 +22,7 @@ use crate::{
 pub const NEEDS_PERSON_QUEUE: &str = "queue:needs-person";
 
 /// Every attribute of a row that this version knows. A row keeps all others.
-const KNOWN_ATTRIBUTES: [&str; 50] = [
+const KNOWN_ATTRIBUTES: [&str; 51] = [
     "accepted_at",
     "attempts",
     "consent",
@@ -46,6 +46,7 @@ const KNOWN_ATTRIBUTES: [&str; 50] = [
     "lease_until",
     "line",
     "locale",
+    "made_by",
     "message_id",
     "name",
     "occurred_at",
@@ -181,6 +182,7 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.optional_time("delivery_status_at", row.delivery_status_at);
     item.text("delivery", row.delivery.as_str());
     write_context(&mut item, &row.context);
+    item.optional_text("made_by", row.made_by.as_deref());
     item.time("created_at", row.created_at);
     item.time("updated_at", row.updated_at);
     item.optional_text("contact", contact);
@@ -285,6 +287,7 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         delivery_status_at: item.time("delivery_status_at"),
         delivery: item.owned("delivery").unwrap_or_default(),
         context: read_context(item),
+        made_by: item.owned("made_by"),
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
         unknown_attributes,

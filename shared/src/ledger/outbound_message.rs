@@ -144,6 +144,7 @@ impl LedgerRow {
             delivery_status_at: None,
             delivery: message.delivery.clone(),
             context: message.context.clone(),
+            made_by: None,
             created_at: now,
             updated_at: now,
             unknown_attributes: UnknownAttributes::default(),

@@ -191,6 +191,8 @@ pub struct LedgerRow {
     pub delivery: String,
     /// For later events of the same subject.
     pub context: MessageContext,
+    /// The code and the settings that made the message: see `code_version`.
+    pub made_by: Option<String>,
     /// When the row was created.
     pub created_at: Timestamp,
     /// When this row was last written.
@@ -264,6 +266,7 @@ pub(crate) fn waiting_row() -> LedgerRow {
         delivery_status_at: None,
         delivery: String::new(),
         context: MessageContext::default(),
+        made_by: None,
         created_at: epoch,
         updated_at: epoch,
         unknown_attributes: UnknownAttributes::default(),

@@ -1,11 +1,13 @@
 //! The AWS APIs that operators call beside tables and secrets: `Invoke` and
 //! `GetFunctionConfiguration` of Lambda, the queue of dead letters in SQS, `GetCallerIdentity` of
-//! STS, and `FilterLogEvents` of CloudWatch Logs. One server answers all of them.
+//! STS, `FilterLogEvents` of CloudWatch Logs, and metrics and alarms of CloudWatch. One server
+//! answers all of them.
 //!
 //! Functions have their names of the cloud here: `tellonce-{client}-order-notifier`. Signatures are
 //! not verified. A caller that takes a role of the template may do what that role allows
 //! ([`crate::iam`]).
 
+mod figures;
 mod identity;
 mod lambda;
 mod logs;
@@ -29,6 +31,7 @@ use serde_json::Value;
 
 use crate::{iam::FunctionRoles, metrics::MetricLog, streams::FailureLog};
 
+pub(crate) use figures::FiguresApi;
 pub(crate) use lambda::LambdaApi;
 pub(crate) use logs::LogsApi;
 
@@ -45,11 +48,17 @@ pub(crate) struct OperatorState {
 }
 
 /// The server. Counts its requests.
-pub(crate) fn build_router(lambda: LambdaApi, state: OperatorState, requests: Arc<AtomicU64>) -> Router {
+pub(crate) fn build_router(
+    lambda: LambdaApi,
+    figures: FiguresApi,
+    state: OperatorState,
+    requests: Arc<AtomicU64>,
+) -> Router {
     Router::new()
         .route("/", post(answer_post))
         .with_state(state)
         .merge(lambda.build_router())
+        .merge(figures.build_router())
         .layer(DefaultBodyLimit::max(MAX_PAYLOAD_BYTES))
         .layer(from_fn_with_state(requests, count_request))
 }

@@ -49,7 +49,7 @@ use crate::{
     state::StateFolder,
     stored_deliveries::StoredDeliveries,
     streams::{FailedBatch, FailureLog, MappingState, ReaderContext, StreamPositions, StreamReader},
-    template::{HttpRoute, SamTemplate},
+    template::{HttpRoute, SamTemplate, TemplateAlarm},
 };
 
 pub use client_file::LoadedClient;
@@ -108,7 +108,9 @@ impl LocalStack {
     /// The same with a web console beside the gateway's routes.
     pub async fn start_with_console(options: StackOptions, build_console: ConsoleBuilder) -> anyhow::Result<Arc<Self>> {
         let (options, client) = read_client_folder(options)?;
-        let template = SamTemplate::read(&options.template_path(), &build_parameters(&options, &client))?;
+        let parameters = build_parameters(&options, &client);
+        let template = SamTemplate::read(&options.template_path(), &parameters)?;
+        let alarms = TemplateAlarm::read_all(&options.template_path(), &parameters)?;
 
         let listener = server::bind_port(options.gateway_port, "the gateway and the console", "--port")?;
         let gateway_addr = listener.local_addr()?;
@@ -144,7 +146,7 @@ impl LocalStack {
             roles: roles.clone(),
         };
         let lambda = LambdaApi::new(&client.id, &template, functions.clone(), roles.clone());
-        let operators = serve_operators(lambda, operator_state, &mut tasks)?;
+        let operators = serve_operators(lambda, alarms, operator_state, &mut tasks)?;
         let shared = ReaderContext {
             dynamo: dynamo.clone(),
             functions: functions.clone(),

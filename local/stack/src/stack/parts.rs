@@ -21,12 +21,12 @@ use crate::{
     dynamo::EmbeddedDynamo,
     functions::{FunctionPool, FunctionSetup},
     metrics::MetricLog,
-    operator_api::{self, LambdaApi, OperatorState},
+    operator_api::{self, FiguresApi, LambdaApi, OperatorState},
     schedule::ScheduledFunction,
     secrets::FakeSecretsManager,
     state::StateFolder,
     streams::{ReaderContext, StreamReader},
-    template::{SamTemplate, TemplateTable},
+    template::{SamTemplate, TemplateAlarm, TemplateTable},
 };
 
 /// How often expired items are removed.
@@ -110,11 +110,13 @@ pub(super) struct OperatorServer {
 
 pub(super) fn serve_operators(
     lambda: LambdaApi,
+    alarms: Vec<TemplateAlarm>,
     state: OperatorState,
     tasks: &mut Vec<AbortHandle>,
 ) -> anyhow::Result<OperatorServer> {
     let requests = Arc::<AtomicU64>::default();
-    let router = operator_api::build_router(lambda, state, requests.clone());
+    let figures = FiguresApi { metrics: state.metrics.clone(), alarms, roles: state.roles.clone() };
+    let router = operator_api::build_router(lambda, figures, state, requests.clone());
     Ok(OperatorServer { url: serve_router(router, "the API for operators", tasks)?, requests })
 }
 

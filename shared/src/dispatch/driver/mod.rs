@@ -109,7 +109,9 @@ impl MessageDriver<'_> {
 
     /// The first row of a message.
     pub fn build_row(&self, message: &OutboundMessage) -> LedgerRow {
-        LedgerRow::from_message(message, self.owner.clone(), self.lease_until, self.now)
+        let row = LedgerRow::from_message(message, self.owner.clone(), self.lease_until, self.now);
+        let version = Some(&self.config.version).filter(|version| !version.is_empty());
+        LedgerRow { made_by: version.cloned(), ..row }
     }
 
     /// A row that was opened a moment ago.
