@@ -157,7 +157,7 @@ fn write_today(text: &mut String, today: &Today, time: &PeopleTime<'_>) -> fmt::
     let figure = |figure: Option<u64>| figure.map_or_else(|| "?".to_owned(), |figure| figure.to_string());
     let Today { sent, arrived, failed, repeats, refused, .. } = today;
     let [sent, arrived, failed] = [sent, arrived, failed].map(|it| figure(*it));
-    let deliveries = format!("{} repeats recognised, {} deliveries refused", figure(*repeats), figure(*refused));
+    let deliveries = format!("repeats recognised: {}, deliveries refused: {}", figure(*repeats), figure(*refused));
     write_row(text, "today", "", &format!("{sent} sent, {arrived} arrived, {failed} failed"), &deliveries)?;
     for refused in &today.refusals {
         let newest = refused

@@ -5,7 +5,7 @@ use aws_sdk_cloudwatch::{
     error::SdkError,
     operation::{describe_alarms::DescribeAlarmsError, get_metric_data::GetMetricDataError},
     primitives::DateTime,
-    types::{Dimension, Metric as MetricName, MetricDataQuery, MetricStat, StateValue},
+    types::{Dimension, Metric as MetricName, MetricDataQuery, MetricDataResult, MetricStat, StateValue},
 };
 use jiff::Timestamp;
 use serde::Serialize;
@@ -106,7 +106,7 @@ impl ClientStack {
         let sum_of = |number: usize| {
             let id = format!("m{number}");
             let results = answer.metric_data_results().iter().filter(|result| result.id() == Some(id.as_str()));
-            let sum: f64 = results.flat_map(|result| result.values()).sum();
+            let sum: f64 = results.flat_map(MetricDataResult::values).sum();
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of events")]
             let sum = sum.round() as u64;
             sum

@@ -34,12 +34,18 @@ const ALARM_MINUTES: i64 = 240;
 /// The metrics and alarms of a stack.
 #[derive(Debug)]
 pub(crate) struct FiguresApi {
-    pub(crate) metrics: Arc<MetricLog>,
-    pub(crate) alarms: Vec<TemplateAlarm>,
-    pub(crate) roles: Arc<FunctionRoles>,
+    metrics: Arc<MetricLog>,
+    alarms: Vec<TemplateAlarm>,
+    roles: Arc<FunctionRoles>,
+    /// The minute of the start: alarms are not evaluated before it.
+    start: i64,
 }
 
 impl FiguresApi {
+    pub(crate) fn new(metrics: Arc<MetricLog>, alarms: Vec<TemplateAlarm>, roles: Arc<FunctionRoles>) -> Self {
+        Self { start: metrics.current_minute(), metrics, alarms, roles }
+    }
+
     pub(super) fn build_router(self) -> Router {
         Router::new()
             .route("/service/GraniteServiceVersion20100801/operation/{operation}", post(answer))
@@ -47,14 +53,14 @@ impl FiguresApi {
     }
 
     fn read_metrics(&self, request: &Cbor) -> Option<Cbor> {
-        let (start, end) = (time_of(member(request, "StartTime")?)?, time_of(member(request, "EndTime")?)?);
+        let (begin, end) = (time_of(member(request, "StartTime")?)?, time_of(member(request, "EndTime")?)?);
         let results = member(request, "MetricDataQueries")?.as_array()?.iter().map(|query| {
             let stat = member(query, "MetricStat")?;
             let period = i64::try_from(member(stat, "Period")?.as_integer()?).ok().filter(|period| *period > 0)?;
             let metric = metric_id(member(stat, "Metric")?)?;
             let statistic = text(stat, "Stat")?;
             let (mut times, mut values) = (Vec::new(), Vec::new());
-            for from in (start..end).step_by(usize::try_from(period).ok()?) {
+            for from in (begin..end).step_by(usize::try_from(period).ok()?) {
                 let found = self.metrics.values_in(&metric, from.div_euclid(60)..(from + period).div_euclid(60));
                 if !found.is_empty() {
                     times.push(time(from));
@@ -76,7 +82,8 @@ impl FiguresApi {
 
     fn describe_alarms(&self, request: &Cbor) -> Option<Cbor> {
         let now = self.metrics.current_minute();
-        let changes = list_alarm_changes(&self.alarms, &self.metrics, now - ALARM_MINUTES, now).ok()?;
+        let from = self.start.max(now - ALARM_MINUTES).min(now);
+        let changes = list_alarm_changes(&self.alarms, &self.metrics, from, now).ok()?;
         let prefix = text(request, "AlarmNamePrefix").unwrap_or_default();
         let wanted = text(request, "StateValue");
         let alarms = self.alarms.iter().filter(|alarm| alarm.name.starts_with(prefix)).filter_map(|alarm| {
@@ -85,7 +92,7 @@ impl FiguresApi {
                 Some(AlarmState::Alarm) => "ALARM",
                 Some(AlarmState::Ok) | None => "OK",
             };
-            let since = last.map_or(now - ALARM_MINUTES, |change| change.minute) * 60;
+            let since = last.map_or(from, |change| change.minute) * 60;
             wanted.is_none_or(|wanted| wanted == state).then(|| {
                 map([
                     ("AlarmName", Cbor::Text(alarm.name.clone())),

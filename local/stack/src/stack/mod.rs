@@ -49,7 +49,7 @@ use crate::{
     state::StateFolder,
     stored_deliveries::StoredDeliveries,
     streams::{FailedBatch, FailureLog, MappingState, ReaderContext, StreamPositions, StreamReader},
-    template::{HttpRoute, SamTemplate, TemplateAlarm},
+    template::{HttpRoute, SamTemplate},
 };
 
 pub use client_file::LoadedClient;
@@ -110,7 +110,6 @@ impl LocalStack {
         let (options, client) = read_client_folder(options)?;
         let parameters = build_parameters(&options, &client);
         let template = SamTemplate::read(&options.template_path(), &parameters)?;
-        let alarms = TemplateAlarm::read_all(&options.template_path(), &parameters)?;
 
         let listener = server::bind_port(options.gateway_port, "the gateway and the console", "--port")?;
         let gateway_addr = listener.local_addr()?;
@@ -146,7 +145,7 @@ impl LocalStack {
             roles: roles.clone(),
         };
         let lambda = LambdaApi::new(&client.id, &template, functions.clone(), roles.clone());
-        let operators = serve_operators(lambda, alarms, operator_state, &mut tasks)?;
+        let operators = serve_operators(lambda, (&options.template_path(), &parameters), operator_state, &mut tasks)?;
         let shared = ReaderContext {
             dynamo: dynamo.clone(),
             functions: functions.clone(),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -110,12 +111,13 @@ pub(super) struct OperatorServer {
 
 pub(super) fn serve_operators(
     lambda: LambdaApi,
-    alarms: Vec<TemplateAlarm>,
+    (template, parameters): (&Path, &BTreeMap<String, String>),
     state: OperatorState,
     tasks: &mut Vec<AbortHandle>,
 ) -> anyhow::Result<OperatorServer> {
     let requests = Arc::<AtomicU64>::default();
-    let figures = FiguresApi { metrics: state.metrics.clone(), alarms, roles: state.roles.clone() };
+    let alarms = TemplateAlarm::read_all(template, parameters)?;
+    let figures = FiguresApi::new(state.metrics.clone(), alarms, state.roles.clone());
     let router = operator_api::build_router(lambda, figures, state, requests.clone());
     Ok(OperatorServer { url: serve_router(router, "the API for operators", tasks)?, requests })
 }
