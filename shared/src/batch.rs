@@ -22,7 +22,7 @@ use crate::{
     clock::{Clock, Deadline, RESPONSE_TIME},
     fault::{ClassifyFault, Fault, catch_panic, error_chain},
     heartbeat::{self, HeartbeatReceipts},
-    inbox::{DeliveryOutcome, Inbox, InboxError, InboxItem},
+    inbox::{DeliveryOutcome, Inbox, InboxError, InboxItem, InboxItemError},
     telemetry::{self, Metric},
 };
 
@@ -159,6 +159,7 @@ impl BatchProcessor<'_> {
         }
         let delivery = match InboxItem::from_image(image.get()) {
             Ok(delivery) => delivery,
+            Err(InboxItemError::Forgotten(id)) => return self.record_forgotten(&id).await,
             // An item that does not parse has no place for an outcome, and a repeat would not help.
             Err(error) => {
                 self.report_skipped(record, &error);
@@ -186,6 +187,16 @@ impl BatchProcessor<'_> {
             tracing::warn!(delivery.id = delivery.id, "delivery {} will be retried: {why}", delivery.id);
         }
         retry_reason.is_some()
+    }
+
+    /// Records why a replay of a delivery whose body is deleted leads to nothing. Returns whether
+    /// Lambda must repeat it.
+    async fn record_forgotten(&self, id: &str) -> bool {
+        let recorded = self.inbox.record_outcome(id, &DeliveryOutcome::forgotten(), self.clock.now()).await;
+        if let Err(error) = &recorded {
+            tracing::warn!(delivery.id = id, "delivery {id} will be retried: {}", error_chain(error));
+        }
+        recorded.is_err()
     }
 
     /// Counts a record that is skipped, because a repeat would not help.

@@ -48,6 +48,8 @@ use crate::{
 
 /// The largest accepted body, in bytes. The largest real orders have some hundred kilobytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// The code of a delivery whose body was deleted because its customer was forgotten.
+pub const FORGOTTEN_CODE: &str = "forgotten";
 /// Compression level of bodies, 0 to 10. At 2 an order of 5 KB fits two write units. A higher level
 /// saves no write unit and costs time in every event.
 const COMPRESSION_LEVEL: i32 = 2;
@@ -116,6 +118,11 @@ impl DeliveryOutcome {
     /// The outcome of a delivery that can never be processed.
     pub fn failed(error: &dyn std::error::Error) -> Self {
         Self::new("failed", error_chain(error)).needing_person(true)
+    }
+
+    /// The outcome of a delivery whose customer was forgotten.
+    pub fn forgotten() -> Self {
+        Self::new(FORGOTTEN_CODE, "its customer was forgotten, and its body is deleted")
     }
 
     /// The outcome, and whether a person should look at the delivery.
@@ -296,6 +303,30 @@ impl Inbox {
         Ok((deliveries.collect(), next))
     }
 
+    /// Reads a page of deliveries with their bodies, with the position of the next page. One that
+    /// was forgotten, or that this version cannot read, is an error with its id.
+    pub async fn scan_bodies(&self, from: Option<&str>) -> Result<(Vec<ScannedDelivery>, Option<String>), InboxError> {
+        let mut scan = self.db.scan().table_name(&self.table).consistent_read(true).limit(PAGE_ITEMS);
+        if let Some(from) = from {
+            scan = scan.exclusive_start_key("id", text_value(from));
+        }
+        let page = scan.send().await.map_err(|error| InboxError::Scan(Box::new(error)))?;
+        let deliveries = page.items().iter().filter_map(ScannedDelivery::from_item);
+        let next = page.last_evaluated_key.as_ref().and_then(|key| ItemReader(key).owned("id"));
+        Ok((deliveries.collect(), next))
+    }
+
+    /// Deletes the body and the headers of a delivery. Its id stays, so that a repeat is known, and
+    /// its outcome says why it leads to nothing. `about` is its subject, if it is known.
+    pub async fn forget_delivery(&self, id: &str, about: Option<String>, now: Timestamp) -> Result<bool, InboxError> {
+        let outcome = DeliveryOutcome::forgotten().about(about);
+        let update = self.update_outcome(id, &outcome, now);
+        let expression = update.get_update_expression().clone().unwrap_or_default();
+        let expression = expression.replace(" REMOVE needs_person", " REMOVE needs_person, body, headers");
+        let update = update.update_expression(expression).condition_expression("attribute_exists(body)");
+        send_if_current(update).await.map_err(InboxError::Record)
+    }
+
     /// Replays a delivery if its outcome is still this one. Returns whether it did.
     pub async fn replay_delivery(&self, id: &str, outcome: Option<&str>, now: Timestamp) -> Result<bool, InboxError> {
         let update = self.update_for_replay(id, now);
@@ -418,9 +449,45 @@ pub struct InboxItem {
     pub replayed_at: Option<Timestamp>,
 }
 
+/// A delivery of a scan, with what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScannedDelivery {
+    /// The delivery. If its body does not decompress, the body is as it is stored.
+    pub item: InboxItem,
+    /// The code and the explanation of its outcome.
+    pub outcome: Option<(String, String)>,
+    /// The subject that its outcome names.
+    pub about: Option<String>,
+}
+
+impl ScannedDelivery {
+    /// `None` for an item without a body: a heartbeat, or a delivery that was forgotten.
+    fn from_item(item: &Item) -> Option<Self> {
+        let item = ItemReader(item);
+        let (id, stored) = (item.owned("id").filter(|id| id.contains('#'))?, item.bytes("body")?);
+        let body = miniz_oxide::inflate::decompress_to_vec_with_limit(stored, MAX_BODY_BYTES);
+        Some(Self {
+            outcome: item.owned("outcome").map(|code| (code, item.owned("outcome_text").unwrap_or_default())),
+            about: item.owned("about"),
+            item: InboxItem {
+                sender: item.owned("sender").unwrap_or_default(),
+                topic: item.owned("topic"),
+                headers: item.texts("headers").unwrap_or_default(),
+                body: body.unwrap_or_else(|_| stored.to_vec()),
+                received_at: item.time("received_at").unwrap_or_default(),
+                replayed_at: item.time("replayed_at"),
+                id,
+            },
+        })
+    }
+}
+
 /// A stream record is not a delivery.
 #[derive(Debug, thiserror::Error)]
 pub enum InboxItemError {
+    /// The body of the delivery with this id is deleted.
+    #[error("the body of the delivery is deleted")]
+    Forgotten(String),
     /// The attributes are not those of an inbox item.
     #[error("the record is not an inbox item")]
     NotAnItem(#[from] serde_json::Error),
@@ -438,7 +505,8 @@ impl InboxItem {
     /// Reads the new image of a stream record.
     pub fn from_image(image: &str) -> Result<Self, InboxItemError> {
         let image: StreamImage<'_> = serde_json::from_str(image)?;
-        let compressed = BASE64.decode(image.body.b.as_bytes()).map_err(|_| InboxItemError::InvalidBody)?;
+        let Some(body) = image.body else { return Err(InboxItemError::Forgotten(image.id.s.into_owned())) };
+        let compressed = BASE64.decode(body.b.as_bytes()).map_err(|_| InboxItemError::InvalidBody)?;
         let body = miniz_oxide::inflate::decompress_to_vec_with_limit(&compressed, MAX_BODY_BYTES)
             .map_err(|_| InboxItemError::InvalidBody)?;
         let received_at = image.received_at.n.parse().map(from_millis).map_err(|_| InboxItemError::InvalidBody)?;
@@ -471,8 +539,8 @@ struct StreamImage<'a> {
     topic: Option<TextAttribute<'a>>,
     #[serde(borrow, default)]
     headers: Option<MapAttribute<'a>>,
-    #[serde(borrow)]
-    body: BinaryAttribute<'a>,
+    #[serde(borrow, default)]
+    body: Option<BinaryAttribute<'a>>,
     #[serde(borrow)]
     received_at: NumberAttribute<'a>,
     #[serde(borrow, default)]
@@ -539,6 +607,8 @@ mod tests {
         assert!(matches!(InboxItem::from_image(&build_image("!!")), Err(InboxItemError::InvalidBody)));
         assert!(matches!(InboxItem::from_image(&build_image("AAAA")), Err(InboxItemError::InvalidBody)));
         assert!(matches!(InboxItem::from_image("{}"), Err(InboxItemError::NotAnItem(_))));
+        let forgotten = build_image("").replace(r#""body":{"B":""},"#, "");
+        assert!(matches!(InboxItem::from_image(&forgotten), Err(InboxItemError::Forgotten(id)) if id == "shop#1"));
     }
 
     #[test]

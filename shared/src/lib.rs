@@ -33,6 +33,7 @@ pub mod json;
 pub mod ledger;
 pub mod line;
 pub mod lookup;
+pub mod person;
 pub mod provider;
 pub mod pseudonym;
 pub mod public_address;

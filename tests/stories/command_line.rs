@@ -189,3 +189,40 @@ async fn the_webhooks_of_a_line_are_tried_listed_and_removed() {
     assert!(none.stdout.contains("  none\n"), "{}", none.stdout);
     world.stack.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_person_is_exported_into_a_private_file_and_forgotten_with_a_receipt() {
+    let state = tempfile::tempdir().unwrap();
+    let world = World::start_with(WorldSetup { state: Some(state.path().to_owned()), ..WorldSetup::default() }).await;
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    let path = |name: &str| state.path().join(name).to_str().unwrap().to_owned();
+    let run = async |arguments: &[&str]| tellonce(state.path(), arguments, PHONE).await;
+    let (out, receipt) = (path("person.json"), path("receipt.json"));
+    let export = ["person", "export", "--phone-file", "-", "--out", &out];
+    let exported = run(&export).await;
+    assert!(exported.code == 0 && exported.stdout.contains("deliveries (store-inbox)"), "{}", exported.stderr);
+    assert!(!exported.stdout.contains("Amit"), "{}", exported.stdout);
+    let stored: Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    assert!(stored.to_string().contains("Amit Peretz"), "{stored}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&out).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let again = run(&export).await;
+    assert!(again.code == 1 && again.stderr.contains("could not make the new file"), "{}", again.stderr);
+    let words = path("person.txt");
+    assert_eq!(run(&["person", "export", "--phone-file", "-", "--out", &words, "--text"]).await.code, 0);
+    let words = std::fs::read_to_string(&words).unwrap();
+    assert!(words.starts_with("What story stores") && words.contains("name: Amit Peretz"), "{words}");
+
+    let forget = ["person", "forget", "--phone-file", "-", "--receipt", &receipt];
+    assert_eq!(run(&forget).await.code, 3);
+    let forgotten = run(&[&forget[..], &["--yes"]].concat()).await;
+    assert!(forgotten.stdout.ends_with("Done: erased 2 items.\n"), "{}{}", forgotten.stdout, forgotten.stderr);
+    let receipt: Value = serde_json::from_str(&std::fs::read_to_string(&receipt).unwrap()).unwrap();
+    assert_eq!((&receipt["in_use"], receipt["erased"][0]["kind"].as_str()), (&0.into(), Some("messages")));
+    let left = run(&["person", "forget", "--phone-file", "-", "--yes"]).await;
+    assert_eq!(left.stdout.lines().last(), Some("There is nothing to do."));
+    let explained = run(&["explain", "order:1"]).await.stdout;
+    assert!(explained.contains("the customer was forgotten"), "{explained}");
+    assert!(!format!("{}{explained}{receipt}", forgotten.stdout).contains("52555"), "{explained}");
+    world.stack.shutdown().await;
+}

@@ -43,6 +43,7 @@ mod order_updates;
 mod outages;
 mod overview;
 mod pages;
+mod person;
 mod privacy;
 mod real_systems;
 mod recipes;

@@ -27,7 +27,7 @@ use crate::{
 
 const PHONE: &str = "+972545550199";
 /// The access key id of the local stack for the role.
-const OPERATOR: &str = "local-OperatorRole";
+pub(crate) const OPERATOR: &str = "local-OperatorRole";
 
 /// The parameters of a stack with both roles.
 pub(crate) fn role_parameters() -> BTreeMap<String, String> {
@@ -39,7 +39,7 @@ fn setup() -> WorldSetup {
     WorldSetup { parameters: role_parameters(), ..WorldSetup::default() }
 }
 
-fn connect(world: &World, caller: &str) -> ClientStack {
+pub(crate) fn connect(world: &World, caller: &str) -> ClientStack {
     ClientStack::on_this_machine(world.stack.client_id(), &world.stack.describe(), caller).unwrap()
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn read_config(world: &World) -> ClientConfig {
 }
 
 /// Plans a command as the operator's role, and runs it.
-async fn operate(world: &World, command: OperatorCommand) -> (Plan, Result<CommandOutcome, OperatorError>) {
+pub(crate) async fn operate(world: &World, command: OperatorCommand) -> (Plan, Result<CommandOutcome, OperatorError>) {
     let (stack, config) = (connect(world, OPERATOR), read_config(world));
     let runner = CommandRunner::connect(&stack, &config, |_| {}).await.unwrap();
     let plan = runner.plan(command).await.unwrap();

@@ -12,8 +12,9 @@ use tellonce_core::{ledger::StepCode, telemetry::NAMESPACE};
 use crate::sources::{code_without_tests, rust_files, template_alarms, workspace_root};
 
 /// The files that define codes besides `functions/*/src/*_outcome.rs`.
-const SHARED_CODES: [&str; 4] = [
+const SHARED_CODES: [&str; 5] = [
     "shared/src/batch.rs",
+    "shared/src/inbox.rs",
     "shared/src/wording/mod.rs",
     "shared/src/provider/message.rs",
     "shared/src/waiting_lookup.rs",

@@ -7,8 +7,8 @@
 //! [`SecretKeeper`] stores values.
 //!
 //! Promises: only [`CommandRunner::run`] and [`SecretKeeper::run`] change something. What is
-//! returned names no customer: numbers are masked, and texts, names and places are left out. It
-//! holds no value of a secret.
+//! returned names no customer: numbers are masked, and texts, names and places are left out. Only a
+//! [`PersonExport`] holds what is stored of a person. Nothing holds a value of a secret.
 
 mod absence;
 mod calls;
@@ -48,9 +48,9 @@ pub use needs::{Need, Needs};
 pub use operations::{Operation, OperationsError};
 pub use operator::{
     CommandOutcome, CommandRunner, ContactReport, CustomerAddress, DeadLetter, DeadLettersPlan, DeadLettersResult,
-    DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan, LineTestPlan, LineTestVerdict, OperatorCommand,
-    OperatorError, OptOutPlan, Plan, Progress, ReplayPlan, ReplaySelection, ReplaySpan, ResendPlan, RetryPlan,
-    list_operations,
+    DeliveryPlan, DonePlan, FeedPlan, ForgetPlan, ForgetReceipt, FormPlan, LineAction, LinePlan, LineTestPlan,
+    LineTestVerdict, OperatorCommand, OperatorError, OptOutPlan, PersonCount, PersonEntry, PersonExport, Plan,
+    Progress, ReplayPlan, ReplaySelection, ReplaySpan, ResendPlan, RetryPlan, list_operations,
 };
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
 pub use refusals::{MAX_REFUSALS, Refusal, SenderRefusals};

@@ -44,6 +44,8 @@ fn label_step(code: StepCode) -> &'static str {
         StepCode::Failed => "failed",
         StepCode::Deleted => "deleted",
         StepCode::Resent => "resent",
+        StepCode::Forgotten => "forgotten",
+        StepCode::DataExpired => "emptied",
     }
 }
 
@@ -94,6 +96,12 @@ fn explain_step(code: StepCode, detail: Option<&str>) -> String {
         StepCode::Failed => "the line reports that it failed".to_owned(),
         StepCode::Deleted => "it was deleted on the line".to_owned(),
         StepCode::Resent => "an operator decided to send it again, under the same key".to_owned(),
+        StepCode::Forgotten => {
+            "the customer was forgotten: number, name and text are deleted, and it is not sent again".to_owned()
+        }
+        StepCode::DataExpired => {
+            "number, name and text are deleted, because `retention.personal_days` have passed".to_owned()
+        }
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) enum OperatorCliCommand {
     OptIn(ContactArguments),
     /// Shows the key of a customer's rows and the opt-out. Changes nothing.
     Contact(FindContactArguments),
+    /// Answers a privacy request: exports or erases what is stored of a person.
+    #[command(subcommand)]
+    Person(PersonCliCommand),
     /// Takes a message or a delivery from the list of what needs a person: it is settled.
     Done(DoneArguments),
     /// Sends a message again that ended without having been sent: refused, expired, or not found by
@@ -169,6 +172,44 @@ pub(crate) struct PhoneArguments {
 pub(crate) struct ContactArguments {
     #[command(flatten)]
     pub(super) phone: PhoneArguments,
+    #[command(flatten)]
+    pub(super) reason: ReasonArguments,
+    #[command(flatten)]
+    pub(super) action: ActionArguments,
+}
+
+#[derive(clap::Subcommand)]
+pub(crate) enum PersonCliCommand {
+    /// Writes everything that is stored of a person into a file. Changes nothing.
+    Export(ExportPersonArguments),
+    /// Erases number, name and texts of a person everywhere. Keys and states stay, so that nothing
+    /// is sent again, and so does the opt-out.
+    Forget(ForgetPersonArguments),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ExportPersonArguments {
+    #[command(flatten)]
+    pub(super) phone: PhoneArguments,
+    /// The new file, readable by you only; - for the terminal.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: PathBuf,
+    /// Write words for people instead of JSON.
+    #[arg(long)]
+    pub(super) text: bool,
+    #[command(flatten)]
+    pub(super) reason: ReasonArguments,
+    #[command(flatten)]
+    pub(super) stack: StackArguments,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ForgetPersonArguments {
+    #[command(flatten)]
+    pub(super) phone: PhoneArguments,
+    /// A new file for the receipt. It holds no personal data.
+    #[arg(long, value_name = "FILE")]
+    pub(super) receipt: Option<PathBuf>,
     #[command(flatten)]
     pub(super) reason: ReasonArguments,
     #[command(flatten)]

@@ -1,10 +1,12 @@
 //! The commands of an operator: `hold`, `release`, `drop`, `form`, `feed`, `retry`, `opt-out`,
-//! `opt-in`, `resend`, `replay` and `dead` change something; `contact` and `operations` do not.
+//! `opt-in`, `person forget`, `resend`, `replay` and `dead` change something; `contact`, `person
+//! export` and `operations` do not.
 //!
 //! Flow: each shows its plan with counts, asks, and does it. `tellonce_ops` has the plans and the
 //! effects, and records who did what. This module has the words.
 
 mod arguments;
+mod person;
 mod plan_text;
 
 use std::{
@@ -14,7 +16,9 @@ use std::{
 
 use serde_json::json;
 use tellonce_core::ledger::ResendDecision;
-use tellonce_ops::{CommandRunner, LineAction, OperatorCommand, Plan, Progress, ReplaySelection, list_operations};
+use tellonce_ops::{
+    CommandOutcome, CommandRunner, LineAction, OperatorCommand, Plan, Progress, ReplaySelection, list_operations,
+};
 
 use crate::{
     command_output::CommandOutput,
@@ -25,9 +29,10 @@ use crate::{
 };
 pub(crate) use arguments::{ActionArguments, OperatorCliCommand, ReasonArguments};
 use arguments::{
-    ContactArguments, DeadArguments, DeadCommand, FeedCommand, FindContactArguments, FormCommand, OperationsArguments,
-    ReplayArguments, ResendArguments,
+    ContactArguments, DeadArguments, DeadCommand, ExportPersonArguments, FeedCommand, FindContactArguments,
+    ForgetPersonArguments, FormCommand, OperationsArguments, PersonCliCommand, ReplayArguments, ResendArguments,
 };
+use person::{ExportTarget, write_receipt};
 pub(crate) use plan_text::render_plan;
 
 /// A command that changes something, before its stack is known.
@@ -76,6 +81,8 @@ async fn run(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {
         OperatorCliCommand::OptOut(arguments) => change_opt_out(arguments, true).await,
         OperatorCliCommand::OptIn(arguments) => change_opt_out(arguments, false).await,
         OperatorCliCommand::Contact(arguments) => show_contact(arguments).await,
+        OperatorCliCommand::Person(PersonCliCommand::Export(arguments)) => export_person(arguments).await,
+        OperatorCliCommand::Person(PersonCliCommand::Forget(arguments)) => forget_person(arguments).await,
         OperatorCliCommand::Done(arguments) => {
             let command = OperatorCommand::Done { name: arguments.name.clone() };
             RequestedAction::new(&arguments.action, &arguments.reason).run_command(command).await
@@ -149,6 +156,15 @@ impl<'a> RequestedAction<'a> {
         self,
         to_command: impl FnOnce(&PeopleTime<'_>, &ConnectedStack) -> anyhow::Result<OperatorCommand>,
     ) -> anyhow::Result<CommandOutput> {
+        self.run_and_write(to_command, |_| Ok(())).await
+    }
+
+    /// The same, and what is written of its outcome.
+    async fn run_and_write(
+        self,
+        to_command: impl FnOnce(&PeopleTime<'_>, &ConnectedStack) -> anyhow::Result<OperatorCommand>,
+        write: impl FnOnce(&CommandOutcome) -> anyhow::Result<()>,
+    ) -> anyhow::Result<CommandOutput> {
         let Self { action: ActionArguments { stack, yes, json }, because, dry_run } = self;
         let connected = stack.connect().await?;
         let time = PeopleTime::of_client(&connected.config)?;
@@ -174,12 +190,13 @@ impl<'a> RequestedAction<'a> {
             return Err(not_confirmed);
         }
         let outcome = runner.run(&plan, because).await?;
+        write(&outcome)?;
         let text = if *json { render_json(&plan, Some(&outcome))? } else { format!("Done: {outcome}.\n") };
         Ok(CommandOutput { text, code: ExitCode::SUCCESS })
     }
 }
 
-fn render_json(plan: &Plan, outcome: Option<&tellonce_ops::CommandOutcome>) -> anyhow::Result<String> {
+fn render_json(plan: &Plan, outcome: Option<&CommandOutcome>) -> anyhow::Result<String> {
     let report = json!({ "command": plan.to_string(), "plan": plan, "outcome": outcome });
     Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
@@ -205,6 +222,26 @@ async fn show_contact(arguments: &FindContactArguments) -> anyhow::Result<Comman
     let mut text = String::new();
     plan_text::write_contact(&mut text, &contact, &PeopleTime::of_client(&config)?)?;
     Ok(CommandOutput::from_text(text))
+}
+
+async fn export_person(arguments: &ExportPersonArguments) -> anyhow::Result<CommandOutput> {
+    let phone = phone_file::read_phone(&arguments.phone.phone_file)?;
+    let target = ExportTarget::open(&arguments.out)?;
+    let ConnectedStack { stack, config, .. } = arguments.stack.connect().await?;
+    let runner = CommandRunner::connect(&stack, &config, show_progress).await?;
+    let export = runner.export_person(&phone, arguments.reason.because.as_deref()).await?;
+    let text = target.write(&export, &arguments.out, arguments.text, &PeopleTime::of_client(&config)?)?;
+    Ok(CommandOutput::from_text(text))
+}
+
+async fn forget_person(arguments: &ForgetPersonArguments) -> anyhow::Result<CommandOutput> {
+    let phone = phone_file::read_phone(&arguments.phone.phone_file)?;
+    let write = |outcome: &CommandOutcome| match (outcome, &arguments.receipt) {
+        (CommandOutcome::Forgotten(receipt), Some(path)) => write_receipt(receipt, path),
+        _ => Ok(()),
+    };
+    let requested = RequestedAction::new(&arguments.action, &arguments.reason);
+    requested.run_and_write(|_, _| Ok(OperatorCommand::Forget { phone }), write).await
 }
 
 async fn list_dead_letters(stack: &StackArguments, json: bool) -> anyhow::Result<CommandOutput> {

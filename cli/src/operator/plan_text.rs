@@ -3,8 +3,8 @@
 use std::fmt::{self, Write as _};
 
 use tellonce_ops::{
-    ContactReport, DeadLetter, DeadLettersPlan, DeliveryPlan, DonePlan, FeedPlan, FormPlan, LineAction, LinePlan,
-    LineTestPlan, Operation, OptOutPlan, Plan, ReplayPlan, ResendPlan, RetryPlan,
+    ContactReport, DeadLetter, DeadLettersPlan, DeliveryPlan, DonePlan, FeedPlan, ForgetPlan, FormPlan, LineAction,
+    LinePlan, LineTestPlan, Operation, OptOutPlan, Plan, ReplayPlan, ResendPlan, RetryPlan,
 };
 
 use crate::people_time::PeopleTime;
@@ -32,6 +32,7 @@ pub(crate) fn render_plan(
         Plan::Feed(plan) => write_feed(&mut text, plan, time),
         Plan::Retry(plan) => write_retry(&mut text, plan),
         Plan::OptOut(plan) => write_opt_out(&mut text, plan, time),
+        Plan::Forget(plan) => write_forget(&mut text, plan, time),
         Plan::Done(plan) => write_done(&mut text, plan, time),
         Plan::Resend(plan) => write_resend(&mut text, plan, time),
         Plan::Delivery(plan) => write_delivery(&mut text, plan, time),
@@ -130,6 +131,25 @@ fn write_opt_out(text: &mut String, plan: &OptOutPlan, time: &PeopleTime<'_>) ->
     } else {
         writeln!(text, "  Reminders and greetings are sent again. Those that were missed are not.")
     }
+}
+
+fn write_forget(text: &mut String, plan: &ForgetPlan, time: &PeopleTime<'_>) -> fmt::Result {
+    write_contact(text, &plan.contact, time)?;
+    let all = plan.found.iter().map(|found| found.items).sum();
+    writeln!(text, "  {} of this person:", count(all, "item holds data", "items hold data"))?;
+    for found in &plan.found {
+        writeln!(text, "  {:>8}  {} ({})", found.items, found.kind, found.table)?;
+    }
+    writeln!(text, "  Number, name and texts are erased, in deliveries with all else that they hold.")?;
+    match plan.count("waiting-messages") {
+        0 => {}
+        waiting => {
+            let waiting = count(waiting, "message that waits is", "messages that wait are");
+            writeln!(text, "  {waiting} never sent.")?;
+        }
+    }
+    writeln!(text, "  Keys and states stay, so that nothing is sent again, and so does the opt-out.")?;
+    writeln!(text, "  This cannot be undone. To keep a copy, run `person export` first.")
 }
 
 pub(super) fn write_contact(text: &mut String, contact: &ContactReport, time: &PeopleTime<'_>) -> fmt::Result {
@@ -251,7 +271,7 @@ pub(super) fn render_operations(operations: &[Operation], time: &PeopleTime<'_>)
 mod tests {
     use jiff::{Timestamp, tz::TimeZone};
     use tellonce_core::contact::Phone;
-    use tellonce_ops::{ReplaySelection, ReplaySpan};
+    use tellonce_ops::{PersonCount, ReplaySelection, ReplaySpan};
 
     use super::*;
 
@@ -365,6 +385,22 @@ mod tests {
             (resend("refused", "EZWhatsApp refused it (HTTP 400)", false), Some("the number was corrected")),
             (resend("needs-human", "the outcome stayed unknown; check in EZWhatsApp whether it arrived", true), None),
         ]));
+    }
+
+    #[test]
+    fn a_plan_to_forget_says_what_it_found_and_what_stays() {
+        let count = |table: &str, kind: &str, items| PersonCount { table: table.into(), kind: kind.into(), items };
+        let plan = Plan::Forget(ForgetPlan {
+            contact: contact(),
+            found: vec![
+                count("ledger", "appointments", 1),
+                count("ledger", "messages", 12),
+                count("ledger", "waiting-messages", 2),
+                count("store-inbox", "deliveries", 14),
+            ],
+            traces: tellonce_core::person::PersonTraces::default(),
+        });
+        insta::assert_snapshot!(render_all(&[(plan, Some("request of 3 May"))]));
     }
 
     #[test]

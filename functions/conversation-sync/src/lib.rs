@@ -38,6 +38,7 @@ pub mod message_record;
 pub mod notification;
 pub mod operator;
 mod opt_out;
+pub mod person;
 pub mod queue_worker;
 mod reconcile;
 pub mod record_store;
@@ -69,6 +70,7 @@ use due_checks::DueChecks;
 use lid_contact::{KnownLids, LidContacts};
 use line_event_flow::LineEventFlow;
 use operator::{CommandResult, SyncCommand, SyncOperator, SyncOperatorError};
+use person::PersonSearch;
 use queue_worker::{QueueWorker, RunBudget, WaitReport};
 use reconcile::Reconciler;
 use record_store::{RecordStore, RecordStoreError};
@@ -159,7 +161,7 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
             // An operator wrote it, perhaps with a typing error.
             let command =
                 serde_json::from_str::<SyncCommand>(payload).map_err(|_| SyncOperatorError::UnknownCommand)?;
-            SyncResponse::Command(sync.operator().run_command(&command, deadline).await?)
+            SyncResponse::Command(Box::pin(sync.operator().run_command(&command, deadline)).await?)
         })
     }))
     .await
@@ -284,7 +286,8 @@ impl ConversationSync {
 
     fn operator(&self) -> SyncOperator<'_> {
         let Dispatcher { ledger, clock, .. } = &self.dispatcher;
+        let person = PersonSearch { dispatcher: &self.dispatcher, store: &self.store, inbox: &self.inbox };
         let queue_names = self.queue_worker.queue_names().collect();
-        SyncOperator { ledger, clock, store: &self.store, inbox: &self.inbox, queue_names }
+        SyncOperator { ledger, clock, store: &self.store, inbox: &self.inbox, queue_names, person }
     }
 }

@@ -101,7 +101,18 @@ impl Persisted for LidContact {
 }
 
 impl LidContact {
-    fn phone(&self) -> Option<Phone> {
+    /// The opt-out that waits for the number.
+    pub(crate) fn opted_out_at(&self) -> Option<Timestamp> {
+        self.opted_out_at
+    }
+
+    /// The keys of the deliveries that wait for the number.
+    pub(crate) fn waiting_deliveries(&self) -> impl Iterator<Item = &str> {
+        self.waiting.iter().map(|waiting| waiting.id.as_str())
+    }
+
+    /// The number, if it is known.
+    pub(crate) fn phone(&self) -> Option<Phone> {
         Phone::from_e164(&self.number.as_ref()?.phone).ok()
     }
 

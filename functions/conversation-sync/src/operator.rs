@@ -6,6 +6,7 @@
 //! | `{"opt_in": "+972545550199"}` | removes the customer's opt-out |
 //! | `{"opt_out": "+972545550199"}` | records an opt-out |
 //! | `{"replay": {…}}` | processes deliveries again: see [`tellonce_core::replay`] |
+//! | `{"person": {…}}` | finds or erases what is stored of a person: [`tellonce_core::person`] |
 //! | `{"retry": "crm:hubspot"}` | lets all refused tasks of a CRM or target wait again |
 
 use jiff::Timestamp;
@@ -16,10 +17,12 @@ use tellonce_core::{
     fault::error_chain,
     inbox::Inbox,
     ledger::{Ledger, LedgerError, refused_queue_name},
+    person::{PersonCommand, PersonPage},
     replay::{ReplayCommand, ReplayError, ReplaySummary, replay_deliveries},
 };
 
 use crate::{
+    person::{PersonSearch, PersonSearchError},
     record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
     task::QueueTask,
 };
@@ -41,6 +44,8 @@ pub enum SyncCommand {
     Replay(ReplayCommand),
     /// Retries the refused tasks of a queue: `crm:{name}` or `target:{name}`.
     Retry(String),
+    /// Finds or erases what is stored of a person.
+    Person(PersonCommand),
 }
 
 /// The result of a command.
@@ -66,6 +71,8 @@ pub enum CommandResult {
         /// Whether there may be more: repeat the command.
         more: bool,
     },
+    /// Of `person`.
+    Person(PersonPage),
 }
 
 /// A command failed.
@@ -74,7 +81,7 @@ pub enum SyncOperatorError {
     /// Not a known command.
     #[error(
         "unknown command: use {{\"contact\": \"+972…\"}}, {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}}, \
-         {{\"replay\": {{…}}}} or {{\"retry\": \"crm:…\"}}"
+         {{\"replay\": {{…}}}}, {{\"person\": {{…}}}} or {{\"retry\": \"crm:…\"}}"
     )]
     UnknownCommand,
     /// Not a phone number.
@@ -92,6 +99,9 @@ pub enum SyncOperatorError {
     /// The replay failed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The privacy request failed.
+    #[error(transparent)]
+    Person(#[from] PersonSearchError),
 }
 
 /// What operator commands may touch.
@@ -102,6 +112,7 @@ pub(crate) struct SyncOperator<'a> {
     pub(crate) inbox: &'a Inbox,
     /// Every queue of the client.
     pub(crate) queue_names: Vec<&'a str>,
+    pub(crate) person: PersonSearch<'a>,
 }
 
 impl SyncOperator<'_> {
@@ -124,6 +135,7 @@ impl SyncOperator<'_> {
             SyncCommand::Replay(replay) => {
                 Ok(CommandResult::Replayed(replay_deliveries(self.inbox, self.clock, replay, deadline).await?))
             }
+            SyncCommand::Person(command) => Ok(CommandResult::Person(self.person.search(command, deadline).await?)),
             SyncCommand::Retry(queue) => self.retry_refused_tasks(queue).await,
         }
     }

@@ -28,6 +28,7 @@ mod lead_outcome;
 pub mod lead_parser;
 pub mod lookup;
 pub mod operator;
+mod person;
 pub mod plan;
 mod senders;
 mod submission;
@@ -52,6 +53,7 @@ use tellonce_core::{
     dispatch::{Dispatcher, Invocation},
     heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
+    person::{PersonPage, PersonPayload},
     telemetry,
     waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
 };
@@ -72,6 +74,7 @@ const MAX_CONCURRENT_DELIVERIES: usize = 10;
 enum FirstTouchResponse {
     Batch(BatchFailures),
     Operator(LeadCommandResult),
+    Person(PersonPage),
 }
 
 /// The function's configuration and connections.
@@ -99,6 +102,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         let invocation = Invocation::for_deliveries(&event.context.request_id, deadline, now);
         Ok::<_, lambda_runtime::Error>(if let Ok(batch) = serde_json::from_str::<StreamEvent>(event.payload.get()) {
             FirstTouchResponse::Batch(Box::pin(greeter.process_batch(&invocation, batch)).await)
+        } else if let Ok(PersonPayload { person }) = serde_json::from_str(event.payload.get()) {
+            FirstTouchResponse::Person(Box::pin(greeter.search_person(&invocation, &person, deadline)).await?)
         } else {
             // An operator wrote it, perhaps with a typing error.
             let command = serde_json::from_str::<LeadCommand>(event.payload.get())?;

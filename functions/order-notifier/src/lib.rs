@@ -22,6 +22,7 @@ mod order_flow;
 mod order_import;
 mod order_outcome;
 pub mod order_parser;
+mod person;
 mod plan;
 mod senders;
 
@@ -33,7 +34,7 @@ mod unusual_samples;
 use std::collections::BTreeSet;
 
 use lambda_runtime::{LambdaEvent, service_fn};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tellonce_core::{
     base_urls::BaseUrls,
@@ -44,7 +45,8 @@ use tellonce_core::{
     dispatch::{Dispatcher, Invocation},
     heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
-    replay::{ReplayPayload, ReplaySummary, replay_deliveries},
+    person::{PersonCommand, PersonPage},
+    replay::{ReplayCommand, ReplaySummary, replay_deliveries},
     telemetry,
     waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
 };
@@ -76,6 +78,17 @@ pub struct OrderNotifier {
 enum NotifierResponse {
     Batch(BatchFailures),
     Replay(ReplaySummary),
+    Person(PersonPage),
+}
+
+/// The command of an operator.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OrderCommand {
+    /// Processes deliveries again.
+    Replay(ReplayCommand),
+    /// Finds or empties the deliveries of a person.
+    Person(PersonCommand),
 }
 
 /// Runs the function until Lambda ends it.
@@ -91,8 +104,14 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
             NotifierResponse::Batch(notifier.process_batch(&invocation, batch).await)
         } else {
             // An operator wrote it, perhaps with a typing error.
-            let ReplayPayload { replay } = serde_json::from_str(event.payload.get())?;
-            NotifierResponse::Replay(replay_deliveries(&notifier.inbox, clock, &replay, deadline).await?)
+            match serde_json::from_str(event.payload.get())? {
+                OrderCommand::Replay(replay) => {
+                    NotifierResponse::Replay(replay_deliveries(&notifier.inbox, clock, &replay, deadline).await?)
+                }
+                OrderCommand::Person(command) => {
+                    NotifierResponse::Person(notifier.search_person(&invocation, &command, deadline).await?)
+                }
+            }
         })
     }))
     .await

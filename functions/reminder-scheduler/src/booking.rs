@@ -148,6 +148,14 @@ pub enum LookupRequest {
 }
 
 impl LookupRequest {
+    /// The id of the appointment that it is about.
+    pub(crate) fn appointment_id(&self) -> &str {
+        match self {
+            Self::Acuity { appointment_id, .. } => appointment_id,
+            Self::Square { booking, .. } => &booking.id,
+        }
+    }
+
     /// The facts that the delivery contains without a lookup: a cancellation, or a new time.
     ///
     /// `reason` is why there is no lookup, and `received_at` is when the delivery was accepted.

@@ -45,6 +45,7 @@ pub mod lookup;
 mod lookup_replays;
 mod minute_flow;
 mod operator;
+mod person;
 pub mod plan;
 mod report_flow;
 mod senders;
@@ -74,6 +75,7 @@ use tellonce_core::{
     feed::FeedStore,
     heartbeat::{HeartbeatMonitor, HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
+    person::{PersonPage, PersonPayload},
     telemetry,
     waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
 };
@@ -133,6 +135,8 @@ enum WakeEvent {
     Feeds,
     /// The command of an operator.
     Command(SchedulerCommand),
+    /// The command of an operator about a person.
+    Person(PersonPayload),
     /// The minute schedule: every other payload.
     Minute,
 }
@@ -152,6 +156,8 @@ struct WakeFields<'a> {
     line_health: Option<&'a RawValue>,
     #[serde(borrow)]
     line_test: Option<&'a RawValue>,
+    #[serde(borrow)]
+    person: Option<&'a RawValue>,
 }
 
 impl WakeEvent {
@@ -163,6 +169,8 @@ impl WakeEvent {
             Self::Feeds
         } else if fields.replay.or(fields.resend).or(fields.line_health).or(fields.line_test).is_some() {
             Self::Command(serde_json::from_str(payload)?)
+        } else if fields.person.is_some() {
+            Self::Person(serde_json::from_str(payload)?)
         } else {
             Self::Minute
         })
@@ -176,6 +184,7 @@ enum SchedulerResponse {
     Bookings(BatchFailures),
     Feeds(PollSummary),
     Command(CommandResult),
+    Person(PersonPage),
     Minute(SweepSummary),
 }
 
@@ -200,6 +209,9 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
                 let (dispatcher, request_id) = (&scheduler.dispatcher, &event.context.request_id);
                 let work = run_command(dispatcher, &scheduler.inbox, &command, request_id, deadline);
                 SchedulerResponse::Command(Box::pin(work).await?)
+            }
+            WakeEvent::Person(PersonPayload { person }) => {
+                SchedulerResponse::Person(Box::pin(scheduler.search_person(&person, deadline)).await?)
             }
             WakeEvent::Minute => {
                 let request_id = &event.context.request_id;

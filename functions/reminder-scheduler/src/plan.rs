@@ -212,7 +212,7 @@ fn quiet_hours_end(
 /// The zone whose quiet hours count: the attendee's if the sender reports it, else the
 /// appointment's.
 fn attendee_zone<'a>(seat: &'a AttendeeEntry, appointment: &'a Appointment) -> &'a str {
-    seat.attendee.zone.as_deref().unwrap_or(&appointment.zone)
+    seat.attendee().and_then(|attendee| attendee.zone.as_deref()).unwrap_or(&appointment.zone)
 }
 
 fn has_outcome(appointment: &Appointment, stage: &ReminderStage, seat: usize) -> bool {
@@ -258,7 +258,7 @@ pub fn build_reminder_message(
     let is_opened =
         |stage_outcome: &StageOutcome| stage_outcome.stage == stage && stage_outcome.outcome == ReminderOutcome::Opened;
     let seat = appointment.attendees.get(reminder.attendee_index);
-    let attendee = seat.map(|seat| &seat.attendee);
+    let attendee = seat.and_then(AttendeeEntry::attendee);
     let content = attendee.map_or_else(
         || Content::Incomplete("attendee no longer takes part in the appointment".to_owned()),
         |attendee| render_content(config, calendar, appointment, reminder.rule, attendee),

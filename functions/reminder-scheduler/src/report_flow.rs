@@ -3,6 +3,7 @@
 
 use tellonce_core::{
     appointment::{Appointment, AppointmentReport, ReportResult},
+    contact::Phone,
     ledger::{LedgerError, SaveOutcome},
 };
 
@@ -17,6 +18,11 @@ impl ReminderScheduler {
         let mut known = self.dispatcher.ledger.read_appointment(&report.subject).await?;
         for _ in 0..MAX_ATTEMPTS {
             let now = self.dispatcher.clock.now();
+            let contact_of = |phone: &Phone| self.dispatcher.ledger.contact_subject(phone);
+            let report = &match &known {
+                Some(known) => report.clone().without_erased(known, contact_of),
+                None => report.clone(),
+            };
             let updated = match Appointment::apply_report(known.as_ref(), report, now) {
                 ReportResult::Updated(updated) => updated,
                 unchanged => return Ok(unchanged),

@@ -24,14 +24,50 @@ impl fmt::Debug for Attendee {
     }
 }
 
+/// Who has a seat.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SeatHolder {
+    /// This attendee.
+    Known(Attendee),
+    /// A person whose data was erased.
+    Erased {
+        /// The subject of the person's contact: `contact:{pseudonym}`.
+        contact: String,
+    },
+}
+
 /// A seat of an appointment. Its number is its index in [`super::Appointment::attendees`]. Keys
 /// hold this number instead of a phone number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AttendeeEntry {
-    /// The attendee who has the seat.
-    pub attendee: Attendee,
-    /// Whether the attendee still takes part.
+    /// Who has the seat.
+    pub holder: SeatHolder,
+    /// Whether the attendee still takes part. One whose data was erased does not.
     pub attending: bool,
+}
+
+impl AttendeeEntry {
+    /// The seat of an attendee.
+    pub fn new(attendee: Attendee, attending: bool) -> Self {
+        Self { holder: SeatHolder::Known(attendee), attending }
+    }
+
+    /// The attendee, unless the data was erased.
+    pub fn attendee(&self) -> Option<&Attendee> {
+        match &self.holder {
+            SeatHolder::Known(attendee) => Some(attendee),
+            SeatHolder::Erased { .. } => None,
+        }
+    }
+
+    /// Whether the attendee has this number.
+    pub fn is_of(&self, phone: &Phone) -> bool {
+        self.attendee().is_some_and(|attendee| attendee.phone.is_same_contact(phone))
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.attendee()?.name.as_deref()
+    }
 }
 
 /// What becomes of the known attendees that the details of a report leave out. [`fmt::Debug`] hides
@@ -70,13 +106,13 @@ impl LeftOutAttendees {
         };
         let names: Vec<_> = names.iter().map(|name| words(name)).collect();
         for seat in &mut *seats {
-            seat.attending &= seat.attendee.name.as_deref().is_none_or(|known| names.contains(&words(known)));
+            seat.attending &= seat.name().is_none_or(|known| names.contains(&words(known)));
         }
         let is_known = |name: &Vec<String>| {
-            let mut known = seats.iter().filter(|seat| seat.attending).filter_map(|seat| seat.attendee.name.as_deref());
+            let mut known = seats.iter().filter(|seat| seat.attending).filter_map(AttendeeEntry::name);
             known.any(|known| words(known) == *name)
         };
-        let is_nameless = |seat: &AttendeeEntry| seat.attending && seat.attendee.name.is_none();
+        let is_nameless = |seat: &AttendeeEntry| seat.attending && seat.name().is_none();
         let stays = !names.iter().all(is_known) && seats.iter().filter(|seat| is_nameless(seat)).count() == 1;
         for seat in seats.iter_mut().filter(|seat| is_nameless(seat)) {
             seat.attending = stays;

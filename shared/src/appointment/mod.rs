@@ -13,6 +13,7 @@
 //! Does **not** plan reminders: reminder-scheduler's `plan` does.
 
 mod attendee;
+mod erasure;
 
 use std::fmt;
 
@@ -26,7 +27,7 @@ use crate::{
 };
 
 use attendee::truncate_text;
-pub use attendee::{Attendee, AttendeeEntry, LeftOutAttendees};
+pub use attendee::{Attendee, AttendeeEntry, LeftOutAttendees, SeatHolder};
 
 /// The stage of the header, beside the rows of the reminders.
 pub const HEADER_STAGE: &str = "state";
@@ -319,9 +320,7 @@ impl Appointment {
     pub fn is_still_valid(&self, instance: &str, phone: &Phone) -> bool {
         self.status == AppointmentStatus::Booked
             && self.attendees.iter().enumerate().any(|(number, entry)| {
-                entry.attending
-                    && entry.attendee.phone.is_same_contact(phone)
-                    && Self::reminder_instance(self.start, number) == instance
+                entry.attending && entry.is_of(phone) && Self::reminder_instance(self.start, number) == instance
             })
     }
 
@@ -395,7 +394,8 @@ impl Appointment {
         if let Some(details) = details {
             let mut older: Vec<_> = report.previous.iter().flat_map(|older| older.attendees.clone()).collect();
             report.left_out.leave(&mut older);
-            let staying = older.into_iter().filter(|entry| entry.attending).map(|entry| entry.attendee);
+            let staying =
+                older.into_iter().filter(|entry| entry.attending).filter_map(|entry| entry.attendee().cloned());
             let people = staying.chain(details.attendees.iter().cloned());
             new.set_attendees(&people.collect::<Vec<_>>(), &LeftOutAttendees::Leave);
         }
@@ -414,10 +414,10 @@ impl Appointment {
         // outcomes count.
         for stage_outcome in older.stage_outcomes.iter().filter(|mark| mark.outcome.is_final()) {
             let Some(older_entry) = older.attendees.get(stage_outcome.attendee) else { continue };
-            let older_phone = &older_entry.attendee.phone;
-            let number = self.attendees.iter().position(|entry| entry.attendee.phone.is_same_contact(older_phone));
+            let Some(older_attendee) = older_entry.attendee() else { continue };
+            let number = self.attendees.iter().position(|entry| entry.is_of(&older_attendee.phone));
             let number = number.unwrap_or_else(|| {
-                self.attendees.push(AttendeeEntry { attendee: older_entry.attendee.clone(), attending: false });
+                self.attendees.push(AttendeeEntry::new(older_attendee.clone(), false));
                 self.attendees.len() - 1
             });
             let inherited = StageOutcome { attendee: number, ..stage_outcome.clone() };
@@ -433,9 +433,9 @@ impl Appointment {
         left_out.leave(&mut self.attendees);
         for attendee in attendees {
             let attendee = Attendee { name: attendee.name.as_deref().map(truncate_text), ..attendee.clone() };
-            match self.attendees.iter_mut().find(|entry| entry.attendee.phone.is_same_contact(&attendee.phone)) {
-                Some(seat) => *seat = AttendeeEntry { attendee, attending: true },
-                None => self.attendees.push(AttendeeEntry { attendee, attending: true }),
+            match self.attendees.iter_mut().find(|entry| entry.is_of(&attendee.phone)) {
+                Some(seat) => *seat = AttendeeEntry::new(attendee, true),
+                None => self.attendees.push(AttendeeEntry::new(attendee, true)),
             }
         }
     }

@@ -120,7 +120,7 @@ fn an_attendee_retains_its_number_when_others_come_and_go() {
         at_hour(3),
     ));
     assert_eq!(one.attendees.iter().map(|entry| entry.attending).collect::<Vec<_>>(), [false, true]);
-    assert_eq!((one.attendees[1].attendee.phone.expose(), one.generation), (ADI, 2));
+    assert_eq!((one.attendees[1].attendee().unwrap().phone.expose(), one.generation), (ADI, 2));
 }
 
 fn with_reminder_opened(appointment: &Appointment, attendee: usize) -> Appointment {
@@ -143,7 +143,7 @@ fn a_reminder_sent_under_the_older_id_counts_for_the_same_person_at_any_number()
     };
     let new = expect_updated(Appointment::apply_report(None, &continuing, at_hour(3)));
     let stage_outcome = &new.stage_outcomes[0];
-    assert_eq!(new.attendees[stage_outcome.attendee].attendee.phone.expose(), ADI);
+    assert_eq!(new.attendees[stage_outcome.attendee].attendee().unwrap().phone.expose(), ADI);
     assert!(new.attendees.iter().all(|entry| entry.attending), "{new:?}");
     // The report leaves out the attendees, so the known attendees stay.
     let same = AppointmentReport {
@@ -260,7 +260,7 @@ fn report_without_numbers(names: &[&str], phones: &[&str]) -> AppointmentReport 
 
 fn attending_phones(appointment: &Appointment) -> Vec<&str> {
     let attending = appointment.attendees.iter().filter(|entry| entry.attending);
-    attending.map(|entry| entry.attendee.phone.expose()).collect()
+    attending.filter_map(|entry| entry.attendee()).map(|attendee| attendee.phone.expose()).collect()
 }
 
 #[test]

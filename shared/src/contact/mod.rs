@@ -41,6 +41,7 @@ mod canonical_number;
 mod chat_address;
 mod customer_fields;
 mod dialled_number;
+mod number_search;
 mod numbering_plan;
 mod phone_rule;
 

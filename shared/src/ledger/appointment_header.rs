@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::item::LedgerItemError;
 use crate::{
-    appointment::{Appointment, AppointmentStatus, Attendee, AttendeeEntry, HEADER_STAGE, StageOutcome},
+    appointment::{Appointment, AppointmentStatus, Attendee, AttendeeEntry, HEADER_STAGE, SeatHolder, StageOutcome},
     attributes::{Item, ItemReader, ItemWriter, UnknownAttributes, replace_document},
     contact::Phone,
     trail::Trail,
@@ -47,7 +47,11 @@ struct HeaderDocument {
 
 #[derive(Serialize, Deserialize)]
 struct AttendeeDocument {
-    phone: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phone: Option<String>,
+    /// In place of the number, if the data of the person was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contact: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,16 +149,23 @@ impl HeaderDocument {
 
 impl AttendeeDocument {
     fn from_entry(entry: &AttendeeEntry) -> Self {
-        let Attendee { phone, name, locale, zone } = entry.attendee.clone();
-        Self { phone: phone.expose().to_owned(), name, locale, zone, attending: entry.attending }
+        let attending = entry.attending;
+        match entry.holder.clone() {
+            SeatHolder::Known(Attendee { phone, name, locale, zone }) => {
+                Self { phone: Some(phone.expose().to_owned()), contact: None, name, locale, zone, attending }
+            }
+            SeatHolder::Erased { contact } => {
+                Self { phone: None, contact: Some(contact), name: None, locale: None, zone: None, attending }
+            }
+        }
     }
 
     fn into_entry(self) -> Option<AttendeeEntry> {
-        let Self { phone, name, locale, zone, attending } = self;
-        Some(AttendeeEntry {
-            attendee: Attendee { phone: Phone::from_e164(&phone).ok()?, name, locale, zone },
-            attending,
-        })
+        let Self { phone, contact, name, locale, zone, attending } = self;
+        let Some(phone) = phone else {
+            return Some(AttendeeEntry { holder: SeatHolder::Erased { contact: contact? }, attending: false });
+        };
+        Some(AttendeeEntry::new(Attendee { phone: Phone::from_e164(&phone).ok()?, name, locale, zone }, attending))
     }
 }
 
@@ -185,7 +196,7 @@ mod tests {
             status: AppointmentStatus::Booked,
             start: at("2026-11-24T08:30:00Z"),
             zone: "Asia/Jerusalem".into(),
-            attendees: vec![AttendeeEntry { attendee, attending: true }],
+            attendees: vec![AttendeeEntry::new(attendee, true)],
             title: Some("Consultation".into()),
             place: None,
             as_of: at("2026-11-19T10:00:00.538Z"),

@@ -4,6 +4,7 @@
 
 use super::{
     delivery_status::DeliveryStatus,
+    erasure::Erasure,
     idempotency_key::IdempotencyKey,
     row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState},
     trail::StepCode,
@@ -36,6 +37,7 @@ const KNOWN_ATTRIBUTES: [&str; 51] = [
     "delivery_status_at",
     "due_at",
     "due_queue",
+    "erased",
     "failed",
     "first_attempt_at",
     "generation",
@@ -185,7 +187,9 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.optional_text("made_by", row.made_by.as_deref());
     item.time("created_at", row.created_at);
     item.time("updated_at", row.updated_at);
-    item.optional_text("contact", contact);
+    let erasure = row.erasure.as_ref();
+    item.optional_text("erased", erasure.map(|it| it.cause.name()));
+    item.optional_text("contact", contact.or(erasure.and_then(|it| it.contact.as_deref())));
     item.number("ttl", ttl);
     row.unknown_attributes.add_to(&mut item);
     item.into_item()
@@ -290,6 +294,7 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         made_by: item.owned("made_by"),
         created_at: time("created_at")?,
         updated_at: time("updated_at")?,
+        erasure: Erasure::of_item(item).map_err(|()| unknown_word("erased"))?,
         unknown_attributes,
         key,
     })
@@ -358,6 +363,7 @@ mod tests {
                 order_number: word(),
                 values: [("a".to_owned(), "b".to_owned())].into(),
             },
+            erasure: Some(Erasure::of_age("contact:ab")),
             ..row
         }
     }
@@ -429,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_word_of_a_newer_version_is_a_passing_fault_and_a_missing_one_is_damage() {
-        for attribute in ["state", "route", "delivery_status"] {
+        for attribute in ["state", "route", "delivery_status", "erased"] {
             let mut item = to_item(&full_row(), None, 1);
             item.insert(attribute.to_owned(), text_value("of tomorrow"));
             let error = from_item(&item).unwrap_err();

@@ -147,6 +147,7 @@ impl LedgerRow {
             made_by: None,
             created_at: now,
             updated_at: now,
+            erasure: None,
             unknown_attributes: UnknownAttributes::default(),
         };
         row.begin_trail(code)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 
-use super::{IdempotencyKey, delivery_status::DeliveryStatus};
+use super::{IdempotencyKey, delivery_status::DeliveryStatus, erasure::Erasure};
 use crate::{
     attributes::UnknownAttributes, client_config::Precedence, contact::Phone, provider::Payload, trail::Trail,
 };
@@ -197,6 +197,8 @@ pub struct LedgerRow {
     pub created_at: Timestamp,
     /// When this row was last written.
     pub updated_at: Timestamp,
+    /// Whether its personal data was erased.
+    pub erasure: Option<Erasure>,
     /// What another version of tellonce stored in the row. Every write keeps it.
     pub unknown_attributes: UnknownAttributes,
 }
@@ -269,6 +271,7 @@ pub(crate) fn waiting_row() -> LedgerRow {
         made_by: None,
         created_at: epoch,
         updated_at: epoch,
+        erasure: None,
         unknown_attributes: UnknownAttributes::default(),
     }
 }

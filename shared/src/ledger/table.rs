@@ -14,9 +14,11 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     operation::{
         batch_get_item::BatchGetItemError,
+        delete_item::DeleteItemError,
         get_item::GetItemError,
         put_item::PutItemError,
         query::{QueryError, builders::QueryFluentBuilder},
+        scan::ScanError,
         transact_write_items::TransactWriteItemsError,
         update_item::UpdateItemError,
     },
@@ -62,6 +64,12 @@ pub enum LedgerError {
     /// An item could not be updated.
     #[error("the ledger could not be written")]
     Update(#[source] Box<SdkError<UpdateItemError>>),
+    /// A page of the table could not be read.
+    #[error("the ledger could not be read")]
+    Scan(#[source] Box<SdkError<ScanError>>),
+    /// An item could not be deleted.
+    #[error("the ledger could not be written")]
+    Delete(#[source] Box<SdkError<DeleteItemError>>),
     /// The system has no random numbers for a new pseudonym key.
     #[error("could not create the pseudonym key: the system has no random numbers")]
     NoRandomNumbers,
@@ -84,6 +92,8 @@ impl ClassifyFault for LedgerError {
             | Self::Get(_)
             | Self::BatchGet(_)
             | Self::Update(_)
+            | Self::Scan(_)
+            | Self::Delete(_)
             | Self::NoRandomNumbers => Fault::Transient,
             Self::InvalidItem(error) => error.fault(),
         }

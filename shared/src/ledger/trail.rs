@@ -85,11 +85,15 @@ pub enum StepCode {
     Deleted,
     /// An operator decided to send it again.
     Resent,
+    /// The customer was forgotten: number, name and text are deleted.
+    Forgotten,
+    /// Number, name and text were kept as long as `retention.personal_days` says.
+    DataExpired,
 }
 
 impl StepCode {
     /// All codes.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::Created,
         Self::Due,
         Self::LeaseExpired,
@@ -127,6 +131,8 @@ impl StepCode {
         Self::Failed,
         Self::Deleted,
         Self::Resent,
+        Self::Forgotten,
+        Self::DataExpired,
     ];
 
     /// The name in the table.
@@ -169,6 +175,8 @@ impl StepCode {
             Self::Failed => "failed",
             Self::Deleted => "deleted",
             Self::Resent => "resent",
+            Self::Forgotten => "forgotten",
+            Self::DataExpired => "data-expired",
         }
     }
 
@@ -280,7 +288,7 @@ mod tests {
 
     #[test]
     fn names_of_codes_are_unique_and_known() {
-        assert_eq!(StepCode::Resent as usize + 1, StepCode::ALL.len(), "the last code is the last of all");
+        assert_eq!(StepCode::DataExpired as usize + 1, StepCode::ALL.len(), "the last code is the last of all");
         for code in StepCode::ALL {
             assert_eq!(StepCode::from_name(code.name()), Some(code));
         }

@@ -32,6 +32,8 @@ pub enum MessageVerdict {
         /// The stage of the cancellation.
         stage: String,
     },
+    /// The customer of its subject was forgotten.
+    Forgotten,
     /// It is no longer useful.
     Expired,
     /// An older message of the same subject is being sent, or may still be accepted. It must come
@@ -59,6 +61,10 @@ impl MessageVerdict {
                 );
                 RowChange::Conflict { owner, reason: Reason::new(StepCode::AfterCancellation, text) }
             }
+            Self::Forgotten => {
+                let text = "the customer was forgotten, and nothing more is sent about it";
+                RowChange::Supersede { owner, reason: Reason::new(StepCode::Forgotten, text) }
+            }
             Self::Expired => RowChange::Expire { owner: Some(owner) },
             Self::Wait { until, stage } => {
                 let text = format!("`{stage}` is in flight and comes first");
@@ -74,6 +80,9 @@ pub fn decide_message(row: &LedgerRow, history: &[LedgerRow], now: Timestamp) ->
         return MessageVerdict::Expired;
     }
     let others = || history.iter().filter(|other| other.key != row.key);
+    if others().any(LedgerRow::is_forgotten) {
+        return MessageVerdict::Forgotten;
+    }
     if let Some(newer) = others().find(|other| row_supersedes(other, row)) {
         let because = newer.key.stage().to_owned();
         // A payment may arrive after a shop cancelled an unpaid order automatically. A message

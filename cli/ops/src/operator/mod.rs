@@ -17,6 +17,7 @@ mod form;
 mod line;
 mod line_test;
 mod operator_error;
+mod person;
 mod replay;
 mod resend;
 mod task_queue;
@@ -42,6 +43,7 @@ pub use form::FormPlan;
 pub use line::{LineAction, LinePlan};
 pub use line_test::{LineTestPlan, LineTestVerdict};
 pub use operator_error::OperatorError;
+pub use person::{ForgetPlan, ForgetReceipt, PersonCount, PersonEntry, PersonExport};
 pub use replay::{DeliveryPlan, ReplayPlan, ReplaySelection};
 pub use resend::ResendPlan;
 pub use task_queue::RetryPlan;
@@ -96,6 +98,11 @@ pub enum OperatorCommand {
         /// Whether the customer opts out.
         opts_out: bool,
     },
+    /// Erases what is stored of a person.
+    Forget {
+        /// The person's number.
+        phone: Phone,
+    },
     /// Takes a message or a delivery from the list of what needs a person.
     Done {
         /// The key of the message, or the id of the delivery.
@@ -138,6 +145,8 @@ pub enum Plan {
     Retry(RetryPlan),
     /// To a contact.
     OptOut(OptOutPlan),
+    /// To what is stored of a person.
+    Forget(ForgetPlan),
     /// To the list of what needs a person.
     Done(DonePlan),
     /// To a message that ended.
@@ -161,6 +170,7 @@ impl Plan {
             }
             Self::Retry(plan) => plan.refused == 0,
             Self::OptOut(plan) => plan.contact.opted_out_at.is_some() == plan.opts_out,
+            Self::Forget(plan) => plan.found.is_empty(),
             Self::Replay(plan) => plan.outcomes.is_empty(),
             Self::DeadLetters(plan) => plan.letters.is_empty(),
         }
@@ -183,6 +193,7 @@ impl fmt::Display for Plan {
             Self::Retry(plan) => write!(f, "retry the refused tasks of {}", plan.queue),
             Self::OptOut(plan) if plan.opts_out => write!(f, "opt out {}", plan.contact.contact),
             Self::OptOut(plan) => write!(f, "take back the opt-out of {}", plan.contact.contact),
+            Self::Forget(plan) => write!(f, "forget {}", plan.contact.contact),
             Self::Done(plan) => write!(f, "settle {}", plan.need.name),
             Self::Resend(plan) => write!(f, "resend {}", plan.key),
             Self::Delivery(plan) => write!(f, "{REPLAY_COMMAND}{}", plan.delivery),
@@ -214,6 +225,8 @@ pub enum CommandOutcome {
     Retried(usize),
     /// Whether an opt-out changed.
     OptOutChanged(bool),
+    /// What was erased of a person.
+    Forgotten(ForgetReceipt),
     /// It is settled.
     Settled,
     /// A message waits again. Holds its key.
@@ -238,6 +251,13 @@ impl fmt::Display for CommandOutcome {
             Self::Retried(tasks) => write!(f, "{} again", count(*tasks, "task waits|tasks wait")),
             Self::OptOutChanged(true) => f.write_str("the opt-out is changed"),
             Self::OptOutChanged(false) => f.write_str("nothing changed"),
+            Self::Forgotten(receipt) => {
+                write!(f, "erased {}", count(receipt.items(), "item"))?;
+                match receipt.in_use {
+                    0 => Ok(()),
+                    in_use => write!(f, "; {} in use: repeat the command", count(in_use, "item is|items are")),
+                }
+            }
             Self::Settled => f.write_str("it is settled"),
             Self::Resent(key) => write!(f, "{key} goes out within a minute or two, if its line can send"),
             Self::Replayed(deliveries) => write!(f, "replayed {}", count(*deliveries, "delivery|deliveries")),
@@ -283,6 +303,7 @@ impl<'a> CommandRunner<'a> {
             OperatorCommand::AcceptFeed { calendar } => Plan::Feed(feed::plan(access, calendar).await?),
             OperatorCommand::Retry { queue } => Plan::Retry(task_queue::plan(access, queue).await?),
             OperatorCommand::OptOut { phone, opts_out } => Plan::OptOut(contact::plan(access, phone, opts_out).await?),
+            OperatorCommand::Forget { phone } => Plan::Forget(person::plan(access, &phone).await?),
             OperatorCommand::Done { name } => Plan::Done(done::plan(access, name).await?),
             OperatorCommand::Resend { key, decision } => Plan::Resend(resend::plan(access, key, decision).await?),
             OperatorCommand::ReplayDelivery { delivery } => {
@@ -317,6 +338,7 @@ impl<'a> CommandRunner<'a> {
             }
             Plan::Retry(plan) => CommandOutcome::Retried(task_queue::run(access, plan).await?),
             Plan::OptOut(plan) => CommandOutcome::OptOutChanged(contact::run(access, plan).await?),
+            Plan::Forget(plan) => CommandOutcome::Forgotten(person::run(access, plan).await?),
             Plan::Done(plan) => {
                 done::run(access, plan).await?;
                 CommandOutcome::Settled
@@ -329,6 +351,16 @@ impl<'a> CommandRunner<'a> {
             Plan::Replay(plan) => CommandOutcome::Replayed(replay::run(access, plan).await?),
             Plan::DeadLetters(plan) => CommandOutcome::DeadLetters(dead_letters::run(access, plan).await?),
         })
+    }
+
+    /// Everything that is stored of a person. Changes nothing, and is recorded: what it returns is
+    /// personal data.
+    pub async fn export_person(&self, phone: &Phone, because: Option<&str>) -> Result<PersonExport, OperatorError> {
+        let contact = self.find_contact(&CustomerAddress::Number(phone.clone())).await?;
+        let command = format!("export what is stored of {}", contact.contact);
+        let log = OperationLog::new(self.stack.dynamodb.clone(), self.tables.names.ledger.clone());
+        let work = person::export(self.access(), contact, phone);
+        log.record(self.stack, &self.who, &command, because, work).await
     }
 
     /// The ARN of the caller, as STS names it.

@@ -279,6 +279,7 @@ impl QueueRun<'_> {
                 client.send_notification(&notification, self.current_time()).await?;
                 Ok(AttemptOutcome::Done(None))
             }
+            (_, TaskContent::Erased) => Ok(AttemptOutcome::Skipped("the customer was forgotten")),
             (Destination::Crm(..), TaskContent::Notification(_)) | (Destination::Target(..), TaskContent::Entry(_)) => {
                 Ok(AttemptOutcome::Refused("the task is in a queue of the other kind".to_owned()))
             }

@@ -18,7 +18,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 use tellonce_core::{
     attributes::{
-        Item, ItemReader, ItemWriter, UnknownAttributes, number_value, replace_document, text_value, time_value,
+        Item, ItemReader, ItemWriter, UnknownAttributes, number_value, replace_document, send_if_current, text_value,
+        time_value,
     },
     client_config::ClientConfig,
     fault::{ClassifyFault, Fault},
@@ -120,8 +121,10 @@ impl std::fmt::Display for ItemKey {
 /// `version` of appointments, and would be written with every change of a row.
 const ATTRIBUTES: [&str; 8] =
     ["subject", "stage", "record_version", "record", "ttl", "due_queue", "due_at", "waiting_since"];
-const VERSION: &str = ATTRIBUTES[2];
-const RECORD: &str = ATTRIBUTES[3];
+/// The attribute with the version of a row.
+pub(crate) const VERSION: &str = ATTRIBUTES[2];
+/// The attribute with the JSON text of a row.
+pub(crate) const RECORD: &str = ATTRIBUTES[3];
 
 /// A row that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -290,6 +293,30 @@ impl RecordStore {
             _ => UnknownAttributes::default(),
         };
         Ok(Some(StoredRecord { value, version, unknown_attributes }))
+    }
+
+    /// Replaces the JSON text of a row if it is still the one of `before`. Returns whether it is.
+    pub(crate) async fn replace_record(
+        &self,
+        key: &ItemKey,
+        before: &Item,
+        record: &str,
+    ) -> Result<bool, RecordStoreError> {
+        let version: u64 = ItemReader(before).number(VERSION).unwrap_or_default();
+        let update = self
+            .db
+            .update_item()
+            .table_name(&self.table)
+            .key("subject", text_value(key.subject.as_str()))
+            .key("stage", text_value(key.stage.as_str()))
+            .update_expression("SET #record = :record, #version = :next")
+            .condition_expression("#version = :version")
+            .expression_attribute_names("#record", RECORD)
+            .expression_attribute_names("#version", VERSION)
+            .expression_attribute_values(":record", text_value(record))
+            .expression_attribute_values(":version", number_value(version))
+            .expression_attribute_values(":next", number_value(version + 1));
+        send_if_current(update).await.map_err(RecordStoreError::UpdateFailed)
     }
 
     /// Changes a row, and repeats the change if another writer was faster. `change` may run several

@@ -73,6 +73,8 @@ pub enum TaskContent {
     Entry(Box<CrmEntry>),
     /// An alert, for a target.
     Notification(Box<Notification>),
+    /// Nothing: the customer was forgotten. The key stays, so that it is not made again.
+    Erased,
 }
 
 /// The state of a task.
@@ -203,6 +205,24 @@ impl QueueTask {
         })
     }
 
+    /// The task without what it holds of its customer, and not to be done. None if it holds
+    /// nothing. While an owner works on it, it is unavailable.
+    pub fn forget(&self, now: Timestamp) -> Result<Option<Self>, TaskUnavailable> {
+        if self.content == TaskContent::Erased {
+            return Ok(None);
+        }
+        if self.state == TaskState::Claimed && self.lease_until.is_some_and(|lease| now < lease) {
+            return Err(TaskUnavailable);
+        }
+        let mut next = Self { owner: None, lease_until: None, due_at: None, external_id: None, ..self.clone() };
+        next.content = TaskContent::Erased;
+        if !matches!(self.state, TaskState::Done | TaskState::Skipped) {
+            next.state = TaskState::Skipped;
+            next.reason = Some("the customer was forgotten".to_owned());
+        }
+        Ok(Some(next))
+    }
+
     fn retry_delay(&self) -> SignedDuration {
         let nth = usize::try_from(self.attempts.saturating_sub(1)).unwrap_or(usize::MAX);
         RETRY_DELAYS[nth.min(RETRY_DELAYS.len() - 1)]
@@ -215,6 +235,7 @@ impl TaskContent {
         match self {
             Self::Entry(entry) => entry.text = None,
             Self::Notification(notification) => notification.messages.clear(),
+            Self::Erased => {}
         }
     }
 }
@@ -334,6 +355,22 @@ mod tests {
             }
             prop_assert!(done <= 1);
         }
+    }
+
+    #[test]
+    fn a_forgotten_task_is_never_done_and_holds_nothing_of_its_customer() {
+        let waiting = waiting_task(at_second(0));
+        let forgotten = waiting.forget(at_second(1)).unwrap().unwrap();
+        assert!(forgotten.state == TaskState::Skipped && forgotten.due_in_queue().is_none());
+        let written = serde_json::to_string(&forgotten).unwrap();
+        assert!(!written.contains("545550199") && !written.contains("Hello"), "{written}");
+        assert_eq!(serde_json::from_str::<QueueTask>(&written).unwrap(), forgotten);
+        assert_eq!(forgotten.forget(at_second(2)), Ok(None));
+        let claimed = waiting.claim("a", at_second(9), at_second(1)).unwrap();
+        assert_eq!(claimed.forget(at_second(5)), Err(TaskUnavailable), "its owner may be calling");
+        assert!(claimed.forget(at_second(9)).is_ok());
+        let done = claimed.settle("a", AttemptOutcome::Done(Some("1".into())), at_second(5)).unwrap();
+        assert_eq!(done.forget(at_second(6)).unwrap().unwrap().state, TaskState::Done);
     }
 
     #[test]

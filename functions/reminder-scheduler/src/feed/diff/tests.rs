@@ -356,8 +356,9 @@ fn fifty_times_of_series_that_are_moved_as_a_whole_are_moves() {
                 }
             }
             let booked = headers.values().filter(|header| header.status == AppointmentStatus::Booked);
-            let mut starts: Vec<_> =
-                booked.map(|header| (header.start, header.attendees[0].attendee.phone.expose().to_owned())).collect();
+            let mut starts: Vec<_> = booked
+                .map(|header| (header.start, header.attendees[0].attendee().unwrap().phone.expose().to_owned()))
+                .collect();
             starts.sort();
             (reports.len(), starts)
         };
@@ -559,7 +560,8 @@ impl FeedModel {
             let is_in_window = header.start > now && header.start < window.until;
             if is_in_window && !self.is_damaged(feed_id) {
                 let attending = header.attendees.iter().filter(|seat| seat.attending);
-                let phones = attending.map(|seat| seat.attendee.phone.expose().to_owned());
+                let phones =
+                    attending.filter_map(|seat| seat.attendee()).map(|attendee| attendee.phone.expose().to_owned());
                 facts.extend(phones.map(|phone| (header.start, header.status.name(), phone)));
             }
         }

@@ -1,0 +1,255 @@
+//! Privacy requests: what is stored of a person, and how it is erased.
+//!
+//! Flow: each function walks through its inbox, and conversation-sync through the ledger. What is
+//! found leads to more, so the walks are repeated until nothing new is found. To forget, they are
+//! repeated until nothing is left: a delivery may be on its way, and a message may be in use.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tellonce_core::{
+    contact::Phone,
+    person::{PersonAction, PersonCommand, PersonItem, PersonPage, PersonPayload, PersonTable, PersonTraces},
+};
+
+use super::{
+    access::{Progress, StackAccess},
+    contact::{ContactReport, CustomerAddress, find},
+    operator_error::OperatorError,
+};
+use crate::{inbox_kind::InboxKind, sentences::count};
+
+/// How often the tables are walked through until nothing new is found, or nothing is left.
+const MAX_ROUNDS: usize = 12;
+/// How long to wait for what is in use. A claim ends with its invocation, within two minutes.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How many items of a kind a table holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PersonCount {
+    /// The table: `ledger`, or the function whose inbox it is.
+    pub table: String,
+    /// What they are: `messages`, `deliveries`.
+    pub kind: String,
+    /// How many.
+    pub items: usize,
+}
+
+/// What will be erased.
+#[derive(Debug, Clone, Serialize)]
+pub struct ForgetPlan {
+    /// The contact.
+    pub contact: ContactReport,
+    /// What was found.
+    pub found: Vec<PersonCount>,
+    /// What is known to be the person's. Never shown.
+    #[serde(skip)]
+    pub traces: PersonTraces,
+}
+
+impl ForgetPlan {
+    /// How many items of a kind there are.
+    pub fn count(&self, kind: &str) -> usize {
+        self.found.iter().filter(|count| count.kind == kind).map(|count| count.items).sum()
+    }
+}
+
+/// What was erased, for the person who asked: it holds no personal data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForgetReceipt {
+    /// When it was done.
+    pub at: Timestamp,
+    /// The client.
+    pub client: String,
+    /// The contact, by its pseudonym.
+    pub contact: String,
+    /// What was erased.
+    pub erased: Vec<PersonCount>,
+    /// How many items were in use until the end. The command has to be repeated.
+    pub in_use: usize,
+    /// What stays, and why.
+    pub stays: Vec<&'static str>,
+}
+
+impl ForgetReceipt {
+    /// How many items were erased.
+    pub fn items(&self) -> usize {
+        self.erased.iter().map(|count| count.items).sum()
+    }
+}
+
+/// What stays of a person who was forgotten.
+const STAYS: [&str; 5] = [
+    "the key and the state of each message, appointment, delivery and entry, so that nothing is sent again",
+    "the opt-out and the greetings of the contact under its pseudonym, so that the customer is not written to",
+    "backups of the tables for 35 days (point-in-time recovery): repeat this command after a restore",
+    "what CRMs, targets and EZWhatsApp received from tellonce: erase it there",
+    "what the senders still hold: erase it there first, because what they post later is stored again",
+];
+
+/// Something that is stored of a person.
+#[derive(Debug, Clone, Serialize)]
+pub struct PersonEntry {
+    /// The table: `ledger`, or the function whose inbox it is.
+    pub table: String,
+    /// What it is, its key, and its data.
+    #[serde(flatten)]
+    pub item: PersonItem,
+}
+
+/// Everything that is stored of a person. Holds personal data.
+#[derive(Debug, Clone, Serialize)]
+pub struct PersonExport {
+    /// When it was read.
+    pub at: Timestamp,
+    /// The client.
+    pub client: String,
+    /// The contact, by its pseudonym, with its opt-out.
+    pub contact: ContactReport,
+    /// What is stored.
+    pub entries: Vec<PersonEntry>,
+}
+
+/// What walks through the tables found.
+#[derive(Debug, Default)]
+struct Found {
+    entries: Vec<PersonEntry>,
+    in_use: usize,
+}
+
+impl Found {
+    fn count(&self) -> Vec<PersonCount> {
+        let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for PersonEntry { table, item } in &self.entries {
+            *counts.entry((table, &item.kind)).or_default() += 1;
+        }
+        let count = |((table, kind), items): ((&str, &str), usize)| PersonCount {
+            table: table.to_owned(),
+            kind: kind.to_owned(),
+            items,
+        };
+        counts.into_iter().map(count).collect()
+    }
+}
+
+/// The name of a table in counts.
+fn table_name(kind: InboxKind, table: PersonTable) -> &'static str {
+    match (table, kind) {
+        (PersonTable::Ledger, _) => "ledger",
+        (PersonTable::Inbox, InboxKind::Stores) => "store-inbox",
+        (PersonTable::Inbox, InboxKind::Calendars) => "booking-inbox",
+        (PersonTable::Inbox, InboxKind::Forms) => "lead-inbox",
+        (PersonTable::Inbox, InboxKind::Lines) => "line-inbox",
+    }
+}
+
+/// Walks once through all tables. The traces grow.
+async fn walk_all(
+    access: StackAccess<'_>,
+    action: PersonAction,
+    traces: &mut PersonTraces,
+) -> Result<Found, OperatorError> {
+    let mut found = Found::default();
+    let ledger = [(InboxKind::Lines, PersonTable::Ledger)];
+    // The ledger first: what waits there is not sent while the inboxes are read.
+    for (kind, table) in ledger.into_iter().chain(InboxKind::ALL.map(|kind| (kind, PersonTable::Inbox))) {
+        let mut position = None;
+        loop {
+            let person = PersonCommand { table, action, traces: traces.clone(), position: position.take() };
+            let page: PersonPage = access.stack.command(kind.function(), &json!(PersonPayload { person })).await?;
+            let entry = |item| PersonEntry { table: table_name(kind, table).to_owned(), item };
+            found.entries.extend(page.items.into_iter().map(entry));
+            found.in_use += page.in_use;
+            *traces = page.traces;
+            if !page.more {
+                break;
+            }
+            position = page.position;
+            (access.on_progress)(Progress { function: kind.function(), deliveries: found.entries.len() });
+        }
+    }
+    Ok(found)
+}
+
+/// Walks through all tables until nothing new leads to more.
+async fn discover(
+    access: StackAccess<'_>,
+    action: PersonAction,
+    traces: &mut PersonTraces,
+) -> Result<Found, OperatorError> {
+    for _ in 1..MAX_ROUNDS {
+        let before = traces.clone();
+        let found = walk_all(access, action, traces).await?;
+        if *traces == before {
+            return Ok(found);
+        }
+    }
+    walk_all(access, action, traces).await
+}
+
+pub(super) async fn plan(access: StackAccess<'_>, phone: &Phone) -> Result<ForgetPlan, OperatorError> {
+    let contact = find(access, &CustomerAddress::Number(phone.clone())).await?;
+    let mut traces = PersonTraces::of_number(phone);
+    let found = discover(access, PersonAction::Find, &mut traces).await?.count();
+    Ok(ForgetPlan { contact, found, traces })
+}
+
+/// Erases what a plan names, and what came since.
+pub(super) async fn run(access: StackAccess<'_>, plan: &ForgetPlan) -> Result<ForgetReceipt, OperatorError> {
+    let mut traces = plan.traces.clone();
+    let mut erased = Found::default();
+    let mut in_use = 0;
+    for round in 0..MAX_ROUNDS {
+        let before = traces.clone();
+        let found = walk_all(access, PersonAction::Forget, &mut traces).await?;
+        in_use = found.in_use;
+        let is_done = found.entries.is_empty() && traces == before;
+        erased.entries.extend(found.entries);
+        if is_done {
+            break;
+        }
+        if in_use > 0 && round + 1 < MAX_ROUNDS {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    // What was in use is found again in the next round, until it is erased.
+    erased.entries.sort_by(|one, other| (&one.table, &one.item.key).cmp(&(&other.table, &other.item.key)));
+    erased.entries.dedup_by(|one, other| one.table == other.table && one.item.key == other.item.key);
+    let counts = erased.count();
+    Ok(ForgetReceipt {
+        at: access.stack.now(),
+        client: access.stack.client().to_owned(),
+        contact: plan.contact.contact.clone(),
+        erased: counts,
+        in_use,
+        stays: STAYS.to_vec(),
+    })
+}
+
+/// Reads everything that is stored of a person.
+pub(super) async fn export(
+    access: StackAccess<'_>,
+    contact: ContactReport,
+    phone: &Phone,
+) -> Result<PersonExport, OperatorError> {
+    let mut traces = PersonTraces::of_number(phone);
+    discover(access, PersonAction::Find, &mut traces).await?;
+    let entries = walk_all(access, PersonAction::Export, &mut traces).await?.entries;
+    Ok(PersonExport { at: access.stack.now(), client: access.stack.client().to_owned(), contact, entries })
+}
+
+/// What came of it, as the ledger records it.
+impl fmt::Display for PersonExport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exported {}", count(self.entries.len(), "item"))
+    }
+}
+
+impl PersonEntry {
+    /// The stored data; null if there is none.
+    pub fn data(&self) -> &Value {
+        self.item.data.as_ref().unwrap_or(&Value::Null)
+    }
+}
