@@ -270,6 +270,9 @@ fn write_needs(text: &mut String, needs: &Needs, time: &PeopleTime<'_>) -> fmt::
     for need in &needs.list {
         let to = need.to.as_deref().map(|to| format!(" to {to}")).unwrap_or_default();
         writeln!(text, "{}  {}{to}: {}.", time.format_minute(need.since), need.name, need.reason)?;
+        if let Some(deadline) = need.deadline {
+            writeln!(text, "  Until {} at the latest.", time.format_minute(deadline))?;
+        }
         writeln!(text, "  {}", need.action)?;
         if let Some(command) = &need.command {
             writeln!(text, "  tellonce {command}")?;
@@ -290,7 +293,7 @@ fn write_needs(text: &mut String, needs: &Needs, time: &PeopleTime<'_>) -> fmt::
 
 #[cfg(test)]
 mod tests {
-    use jiff::{Timestamp, tz::TimeZone};
+    use jiff::{SignedDuration, Timestamp, tz::TimeZone};
     use tellonce_ops::{
         FeedOverview, FormOverview, MessageReport, Need, PartOverview, QueueOverview, RaisedAlarm, Refusal, ReportStep,
         SenderRefusals, Standing,
@@ -414,6 +417,7 @@ mod tests {
             since: at("07:00:00"),
             name: "order:1:ready".to_owned(),
             to: Some("+972…0199".to_owned()),
+            deadline: None,
             reason: "no retry had a response".to_owned(),
             action: "Look into the conversation in EZWhatsApp. If the message is not there, write it.".to_owned(),
             command: Some("done order:1:ready".to_owned()),
@@ -422,11 +426,21 @@ mod tests {
             since: at("09:20:00"),
             name: "part conversation-sync-minute".to_owned(),
             to: None,
+            deadline: None,
             reason: "it does not answer heartbeats".to_owned(),
             action: "See \"A part does not run\" in docs/operations.md.".to_owned(),
             command: None,
         };
-        Needs { list: vec![unknown, part], more: 4 }
+        let request = Need {
+            since: at("08:00:00"),
+            name: "shop#b54557e4".to_owned(),
+            to: None,
+            deadline: Some(at("08:00:00") + SignedDuration::from_hours(30 * 24)),
+            reason: "customers/redact: privacy request: erase a customer (privacy-request)".to_owned(),
+            action: "Run `tellonce person forget` for the customer's number.".to_owned(),
+            command: Some("done shop#b54557e4".to_owned()),
+        };
+        Needs { list: vec![unknown, request, part], more: 4 }
     }
 
     #[test]

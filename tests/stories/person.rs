@@ -160,7 +160,7 @@ async fn forget(world: &World) -> (Plan, ForgetReceipt) {
 }
 
 async fn explain(world: &World, name: &str) -> SubjectReport {
-    let stack = connect(world, "local-ReaderRole");
+    let stack = connect(world, "dana");
     let tables = stack.find_tables().await.unwrap();
     tables.explain(name).await.unwrap()
 }
@@ -242,11 +242,8 @@ async fn a_forgotten_person_is_in_no_table_and_gets_nothing_whatever_is_replayed
     world.run_minutes(2).await;
     settle_line_events(&world).await;
     assert_eq!(world.texts_on_phone(ZILPAH.phone), got, "nothing was sent again");
-    assert!(
-        world.texts_on_phone(BOAZ.phone).contains(&"Invoice of order 8.".to_owned()),
-        "what waited went out: {:?}",
-        world.texts_on_phone(BOAZ.phone)
-    );
+    let others = world.texts_on_phone(BOAZ.phone);
+    assert!(others.iter().any(|text| text.starts_with("Invoice of order 8.")), "{others:?}");
     assert_eq!(world.stack.provider().max_messages_per_key(), 1);
 
     // What they posted again is erased like the first. A new order is new.
@@ -324,4 +321,78 @@ async fn a_lead_of_a_held_form_who_is_forgotten_is_not_greeted_after_the_release
     assert!(world.texts_on_phone(ZILPAH.phone).is_empty());
     let states: Vec<_> = world.message_rows().into_values().map(|row| row["state"].clone()).collect();
     assert_eq!(states.iter().filter(|state| **state == "suppressed").count(), 1, "{states:?}");
+}
+
+#[tokio::test]
+async fn a_privacy_request_of_shopify_is_a_need_with_a_deadline_until_its_customer_is_forgotten() {
+    let world = World::start_with(WorldSetup { parameters: role_parameters(), ..WorldSetup::default() }).await;
+    let order = world.shopify_order(1007, ZILPAH.phone);
+    world.deliver(world.shopify_post("orders/create", "s-1", &order)).await;
+    let customer = json!({"id": 7, "email": "zilpah@example.com", "phone": null});
+    for (delivery, topic, orders) in
+        [("s-2", "customers/data_request", "orders_requested"), ("s-3", "customers/redact", "orders_to_redact")]
+    {
+        let mut body = json!({"shop_id": 1, "shop_domain": "story.myshopify.com", "customer": customer});
+        body[orders] = json!([1007]);
+        world.deliver(world.shopify_post(topic, delivery, &body)).await;
+    }
+    let shop = json!({"shop_id": 1, "shop_domain": "story.myshopify.com"});
+    world.deliver(world.shopify_post("shop/redact", "s-4", &shop)).await;
+    assert_eq!(world.metric_values("attention", 5), [1.0; 3], "attention is raised");
+    let read_needs = async || {
+        let stack = connect(&world, "dana");
+        let tables = stack.find_tables().await.unwrap();
+        let overview = tables.read_overview(&read_config(&world), world.now()).await.unwrap();
+        tables.read_needs(&overview).await.unwrap().list
+    };
+    let needs = read_needs().await;
+    let request = needs.iter().find(|need| need.name == "shop#s-3").unwrap();
+    assert!(request.action.contains("person forget") && request.command.as_deref() == Some("done shop#s-3"));
+    let days = request.deadline.unwrap().duration_since(world.now()).as_hours() / 24;
+    assert!(needs.len() == 3 && days == 29, "{needs:?}");
+    // The requests name the order, and no number.
+    forget(&world).await;
+    let texts = read_tables(&world);
+    assert!(!texts.iter().any(|text| text.contains("zilpah@example.com")), "{texts:?}");
+    let left: Vec<String> = read_needs().await.into_iter().map(|need| need.name).collect();
+    assert_eq!(left, ["shop#s-4"], "a shop is no person");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn number_name_and_text_of_a_settled_message_go_after_their_days_and_its_key_stays() {
+    let toml = "[retention]\npersonal_days = 40\n";
+    let world = World::start_with(WorldSetup { extra_toml: toml, ..WorldSetup::default() }).await;
+    for post in [
+        ZILPAH.erp_post(&world, "m-1", "ready", "7"),
+        ZILPAH.booking_post(&world, "b-1"),
+        ZILPAH.erp_post(&world, "m-2", "arrived", "8"),
+    ] {
+        world.deliver(post).await;
+    }
+    advance_to_day_before(&world, world.now() + SignedDuration::from_hours(72)).await;
+    // The reminder of two hours before.
+    world.tick_after(SignedDuration::from_mins(22 * 60 + 30)).await;
+    let rows = world.message_rows();
+    let holds_name =
+        || read_tables(&world).iter().filter(|text| text.starts_with("Ledger") && text.contains("Zilpah")).count();
+    let held = holds_name();
+    let pass = async |days: i64| {
+        world.advance_time(SignedDuration::from_hours(24 * days));
+        world.begin_next(3600);
+        world.tick_after(SignedDuration::from_mins(17)).await;
+    };
+    pass(35).await;
+    assert_eq!(holds_name(), held, "not yet");
+    pass(10).await;
+    assert_eq!(holds_name(), 0);
+    for (key, before) in &rows {
+        let after = &world.message_rows()[key];
+        assert_eq!((&after["state"], &after["ttl"]), (&before["state"], &before["ttl"]), "{key}");
+    }
+    // A repeat finds its key, and a later event of the order is sent.
+    let got = world.texts_on_phone(ZILPAH.phone).len();
+    world.deliver(ZILPAH.erp_post(&world, "m-3", "ready", "7")).await;
+    assert_eq!(world.texts_on_phone(ZILPAH.phone).len(), got);
+    world.deliver(ZILPAH.erp_post(&world, "m-4", "shipped", "7")).await;
+    assert_eq!(world.texts_on_phone(ZILPAH.phone).len(), got + 1);
 }

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::{FindingCollector, nearest_name, suggest_name};
 use tellonce_core::{
-    client_config::{ClientConfig, RepeatWindow},
+    client_config::{ClientConfig, RepeatWindow, Retention},
     contact::{Phone, PhoneError, PhoneRule},
 };
 
@@ -121,6 +121,19 @@ fn check_retention(config: &ClientConfig, findings: &mut FindingCollector<'_>) {
             &["retention", "ledger_days"],
             "the ledger forgets before the inbox does: the message of a replayed old delivery would be sent again",
             format!("write at least {} days, as many as inbox_days has", retention.inbox_days),
+        );
+    }
+    check_personal_days(retention, findings);
+}
+
+/// Reports a retention of personal data that is too short or too long.
+fn check_personal_days(retention: Retention, findings: &mut FindingCollector<'_>) {
+    let (least, most) = (retention.min_personal_days(), retention.ledger_days);
+    if let Some(days) = retention.personal_days.filter(|days| *days < least || *days > most) {
+        findings.add_error(
+            &["retention", "personal_days"],
+            format!("number, name and text of a message cannot be kept for {days} days"),
+            format!("write {least} to {most}: as long as deliveries and conversations, and no longer than ledger_days"),
         );
     }
 }

@@ -1,6 +1,6 @@
 //! What needs a person: messages, deliveries, forms, feeds and lines, the oldest first.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tellonce_core::{
     attributes::{number_value, send_if_current, text_value, time_value},
@@ -19,6 +19,12 @@ use crate::{
 
 /// The most messages that are listed.
 const MAX_MESSAGES: usize = 100;
+
+/// The outcome of a privacy request.
+const PRIVACY_REQUEST: &str = "privacy-request";
+/// How long Shopify gives to answer one, from its receipt. Source: shopify.dev, "Privacy law
+/// compliance".
+const PRIVACY_TIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The index of an inbox that lists the deliveries that need a person, and its key.
 const NEEDS_INDEX: &str = "needs-person";
@@ -44,6 +50,8 @@ pub struct Need {
     pub to: Option<String>,
     /// Why, as a sentence without its full stop.
     pub reason: String,
+    /// Until when it must be done, if a law or a sender sets a time.
+    pub deadline: Option<Timestamp>,
     /// What to do, as sentences.
     pub action: String,
     /// The command that settles it, without `tellonce`.
@@ -135,6 +143,7 @@ fn need_of_message(row: &LedgerRow) -> Need {
         since: row.updated_at,
         name: report.key.clone(),
         to: report.to,
+        deadline: None,
         reason: report.reason.or(said).unwrap_or_else(|| report.state.to_owned()),
         action,
         command: Some(format!("done {}", report.key)),
@@ -143,7 +152,7 @@ fn need_of_message(row: &LedgerRow) -> Need {
 
 fn need_of_delivery(delivery: &DeliveryEntry) -> Need {
     let (action, replay) = match delivery.outcome.as_str() {
-        "privacy-request" => ("Answer it as docs/operations.md says.", false),
+        PRIVACY_REQUEST => (privacy_action(delivery.topic.as_deref().unwrap_or_default()), false),
         "opt-out-not-applied" => ("If the customer still means it, opt them out.", false),
         "body-too-old" | "topic-contradicts-body" => ("Look at the sender: it may be a copy by a stranger.", false),
         _ => ("Fix the cause, then replay the delivery.", true),
@@ -153,14 +162,27 @@ fn need_of_delivery(delivery: &DeliveryEntry) -> Need {
         since: delivery.outcome_at,
         name: delivery.id.clone(),
         to: None,
+        deadline: (delivery.outcome == PRIVACY_REQUEST).then(|| delivery.received_at + PRIVACY_TIME),
         reason: format!("{topic}{} ({})", delivery.outcome_text, delivery.outcome),
         action: action.to_owned(),
         command: Some(if replay { format!("replay {}", delivery.id) } else { format!("done {}", delivery.id) }),
     }
 }
 
+/// What a privacy request of Shopify asks for.
+fn privacy_action(topic: &str) -> &'static str {
+    match topic {
+        "customers/data_request" => {
+            "Run `tellonce person export` for the customer's number, and pass it to the client."
+        }
+        "customers/redact" => "Run `tellonce person forget` for the customer's number.",
+        "shop/redact" => "Erase the shop's customers with `tellonce person forget`, or take the stack down.",
+        _ => "Answer it as \"Answer a privacy request\" in docs/operations.md says.",
+    }
+}
+
 fn new_need(since: Timestamp, name: String, reason: String, action: &str, command: Option<String>) -> Need {
-    Need { since, name, to: None, reason, action: action.to_owned(), command }
+    Need { since, name, to: None, deadline: None, reason, action: action.to_owned(), command }
 }
 
 /// What only a person can end, and no message shows.

@@ -46,6 +46,12 @@ pub(crate) fn find_subject(store: &StoreConfig, topic: Option<&str>, body: &[u8]
     Some(IdempotencyKey::order_subject(store.id_scope(), &order_id))
 }
 
+/// The subjects of the orders that a privacy request of a store names.
+pub(crate) fn find_requested_subjects(store: &StoreConfig, topic: Option<&str>, body: &[u8]) -> Vec<String> {
+    let orders = senders::find_requested_orders(&store.kind, topic, body);
+    orders.iter().map(|order| IdempotencyKey::order_subject(store.id_scope(), order)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use tellonce_core::{
 use crate::{
     OrderNotifier,
     order_event::{OrderEvent, ParsedOrder},
-    order_parser::{find_subject, parse_order_event},
+    order_parser::{find_requested_subjects, find_subject, parse_order_event},
     plan::plan_order_message,
 };
 
@@ -34,7 +34,10 @@ impl OrderNotifier {
         let Some(store) = self.dispatcher.config.stores.get(&delivery.sender) else { return Vec::new() };
         let subject = find_subject(store, delivery.topic.as_deref(), &delivery.body);
         let phone = self.parse_event(delivery).and_then(|event| event.contact.phone);
-        vec![DeliveryPart { subject, phone, ..DeliveryPart::default() }]
+        let requested = find_requested_subjects(store, delivery.topic.as_deref(), &delivery.body);
+        let requested = requested.into_iter().map(|subject| (Some(subject), None));
+        let parts = [(subject, phone)].into_iter().chain(requested);
+        parts.map(|(subject, phone)| DeliveryPart { subject, phone, ..DeliveryPart::default() }).collect()
     }
 
     fn parse_event(&self, delivery: &InboxItem) -> Option<Box<OrderEvent>> {

@@ -11,13 +11,13 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tellonce_core::{
     clock::{Deadline, RESPONSE_TIME},
     dispatch::{Dispatcher, Invocation},
     fault::{ClassifyFault, Fault, Panicked, catch_failure, error_chain},
-    ledger::QueueKind,
+    ledger::{LedgerError, QueueKind},
     telemetry::{self, Gauge},
 };
 
@@ -32,6 +32,9 @@ use crate::{
 const LIST_TIME: Duration = Duration::from_secs(15);
 /// The time that the sweep leaves for the reports.
 const REPORT_TIME: Duration = Duration::from_secs(9);
+/// The minute of each hour in which personal data is erased. Most schedules of others run at the
+/// full hour.
+const ERASURE_MINUTE: i64 = 17;
 /// The time that the reports leave for the heartbeats.
 const HEARTBEAT_TIME: Duration = Duration::from_secs(4);
 
@@ -100,6 +103,8 @@ impl ReminderScheduler {
         );
         failed.collect("report what waits", waits);
         failed.collect("report open problems", problems);
+        let erased = run_part(report_end, Box::pin(self.erase_aged_data(report_end))).await;
+        failed.collect("erase aged personal data", erased);
         if !failed.0.is_empty() {
             return Err(MinuteError(failed.0.join("; ")));
         }
@@ -109,6 +114,22 @@ impl ReminderScheduler {
             run_part(deadline, Box::pin(self.heartbeats.check_heartbeats(&self.dispatcher.config, now))).await;
         failed.collect("check the heartbeats", heartbeats);
         Ok(summary)
+    }
+
+    /// In one minute of each hour, walks on through the ledger and erases personal data that was
+    /// kept as long as is allowed.
+    async fn erase_aged_data(&self, deadline: Deadline) -> Result<(), LedgerError> {
+        let Dispatcher { config, clock, ledger, .. } = &self.dispatcher;
+        let now = clock.now();
+        if now.as_second().rem_euclid(3600) / 60 != ERASURE_MINUTE {
+            return Ok(());
+        }
+        let age = SignedDuration::from_hours(24 * i64::from(config.retention.personal_days()));
+        let erased = ledger.erase_aged(age, now, deadline).await?;
+        if erased > 0 {
+            tracing::info!(rows.erased = erased, "erased the personal data of {erased} rows after their retention");
+        }
+        Ok(())
     }
 
     /// Replays the deliveries that wait for a lookup, and reports them.

@@ -181,11 +181,32 @@ pub struct Retention {
     /// How long ledger rows are kept, in days: 30 to 3650, default 400. During this time no message
     /// is sent twice.
     pub ledger_days: u16,
+    /// How long number, name and text of a settled message are kept, in days: 30 to `ledger_days`,
+    /// and at least `inbox_days`. Default 60, within these limits. After that, key and state stay.
+    pub personal_days: Option<u16>,
+}
+
+/// How long personal data is kept if `client.toml` does not say, in days.
+const DEFAULT_PERSONAL_DAYS: u16 = 60;
+/// The shortest time for which it can be kept, in days: that of conversations.
+const MIN_PERSONAL_DAYS: u16 = 30;
+
+impl Retention {
+    /// The fewest days for which personal data can be kept: deliveries hold it too.
+    pub fn min_personal_days(&self) -> u16 {
+        self.inbox_days.max(MIN_PERSONAL_DAYS)
+    }
+
+    /// How long personal data of settled messages is kept, in days.
+    pub fn personal_days(&self) -> u16 {
+        let days = self.personal_days.unwrap_or(DEFAULT_PERSONAL_DAYS);
+        days.max(self.min_personal_days()).min(self.ledger_days)
+    }
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { inbox_days: 30, ledger_days: 400 }
+        Self { inbox_days: 30, ledger_days: 400, personal_days: None }
     }
 }
 

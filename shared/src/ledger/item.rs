@@ -15,7 +15,7 @@ use crate::{
     contact::Phone,
     fault::{ClassifyFault, Fault},
     provider::{DeliveryProgress, Payload, SendRoute},
-    trail::Trail,
+    trail::{Trail, TrailStep},
 };
 
 /// The value of `due_queue` of a settled row that a person should look at. No line has this name,
@@ -213,7 +213,8 @@ fn write_queue(item: &mut ItemWriter, row: &LedgerRow) {
 /// Whether a person should look at a row: the customer did not get the message, or perhaps not, and
 /// it is not settled yet.
 fn needs_person(row: &LedgerRow) -> bool {
-    let last_step = row.trail.steps().last().map(|step| &*step.code);
+    let is_event = |step: &&TrailStep| step.code != StepCode::DataExpired.name();
+    let last_step = row.trail.steps().iter().rev().find(is_event).map(|step| &*step.code);
     let is_undelivered = match row.state {
         MessageState::NeedsHuman | MessageState::Refused => true,
         // An event that came too late is mostly one of the past: an import, a repeat.

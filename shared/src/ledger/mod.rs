@@ -15,6 +15,7 @@
 
 mod appointment_header;
 mod claim;
+mod data_walk;
 mod delivery_status;
 mod due_items;
 mod erasure;

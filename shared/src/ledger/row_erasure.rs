@@ -143,13 +143,14 @@ impl LedgerRow {
 }
 
 impl Ledger {
-    /// A page of the ledger's items, with the position of the next page.
+    /// A page of the ledger's items, with the position of the next page. If `is_current` is not
+    /// set, it may be some moments old, for half the price.
     pub async fn scan_items(
         &self,
         from: Option<&LedgerPosition>,
-        most: Option<i32>,
+        is_current: bool,
     ) -> Result<(Vec<Item>, Option<LedgerPosition>), LedgerError> {
-        let mut scan = self.db.scan().table_name(&self.table).consistent_read(true).set_limit(most);
+        let mut scan = self.db.scan().table_name(&self.table).consistent_read(is_current);
         if let Some(LedgerPosition { subject, stage }) = from {
             scan = scan
                 .exclusive_start_key("subject", text_value(subject.as_str()))
@@ -249,5 +250,82 @@ fn erasure_of<T>(saved: &SaveOutcome<T>) -> ErasureResult {
         SaveOutcome::Saved => ErasureResult::Erased,
         SaveOutcome::Overtaken(_) => ErasureResult::InUse,
         SaveOutcome::Gone => ErasureResult::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::{ClaimOwner, waiting_row},
+        provider::{Payload, SendRoute},
+    };
+
+    fn row_in(state: MessageState) -> LedgerRow {
+        let row = waiting_row();
+        let is_claimed = state == MessageState::Claimed;
+        LedgerRow {
+            state,
+            to: Phone::from_e164("+972545550199").ok(),
+            payload: Some(Payload { route: SendRoute::Text, body: "+972545550199 Noa".into() }),
+            context: MessageContext { name: Some("Noa".into()), ..MessageContext::default() },
+            message_id: Some("true_972545550199@c.us_3EB0".into()),
+            provider_id: Some("queued_7".into()),
+            due_at: row.due_at.filter(|_| !state.is_settled()),
+            owner: is_claimed.then(|| ClaimOwner("a".into())),
+            lease_until: is_claimed.then(|| at_second(60)),
+            ..row
+        }
+    }
+
+    fn at_second(second: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second)
+    }
+
+    #[test]
+    fn a_forgotten_message_keeps_its_key_and_state_and_is_never_sent() {
+        for state in MessageState::ALL {
+            let before = row_in(state);
+            let erased = before.erase(ErasureCause::Request, Some("contact:ab"), at_second(61)).unwrap().unwrap();
+            let waited = matches!(
+                state,
+                MessageState::Held | MessageState::Claimed | MessageState::Unknown | MessageState::Incomplete
+            );
+            let expected = if waited { MessageState::Suppressed } else { state };
+            assert_eq!((&erased.key, erased.state, erased.version), (&before.key, expected, 2));
+            assert!(erased.due_at.is_none() && erased.owner.is_none() && erased.handled_at.is_some());
+            let item = crate::ledger::item::to_item(&erased, None, 1);
+            assert!(!format!("{item:?}").contains("545550199") && !format!("{item:?}").contains("Noa"), "{item:?}");
+            assert_eq!((item["contact"].as_s().unwrap().as_str(), from_item(&item).unwrap()), ("contact:ab", erased));
+        }
+    }
+
+    #[test]
+    fn a_message_in_use_and_one_that_is_erased_are_left_alone() {
+        let claimed = row_in(MessageState::Claimed);
+        assert_eq!(claimed.erase(ErasureCause::Request, None, at_second(59)), Err(RowInUse));
+        let held = row_in(MessageState::Held);
+        assert_eq!(held.erase(ErasureCause::Age, None, at_second(61)), Ok(None), "it may still be sent");
+        let aged = row_in(MessageState::Accepted).erase(ErasureCause::Age, Some("contact:ab"), at_second(61));
+        let aged = aged.unwrap().unwrap();
+        assert!(aged.handled_at.is_none() && !aged.is_forgotten());
+        assert_eq!(aged.erase(ErasureCause::Age, None, at_second(62)), Ok(None));
+        let forgotten = aged.erase(ErasureCause::Request, None, at_second(62)).unwrap().unwrap();
+        assert!(forgotten.is_forgotten());
+        assert_eq!(forgotten.erasure.unwrap().contact.as_deref(), Some("contact:ab"), "it is found by it again");
+    }
+
+    #[test]
+    fn nothing_more_is_sent_about_a_forgotten_subject() {
+        let old = row_in(MessageState::Accepted).erase(ErasureCause::Request, None, at_second(1)).unwrap().unwrap();
+        let new = LedgerRow {
+            key: IdempotencyKey::for_order("main", "1", crate::client_config::Milestone::Shipped),
+            useful_until: at_second(100),
+            ..row_in(MessageState::Claimed)
+        };
+        let decide = |old: LedgerRow| crate::ledger::decide_message(&new, &[old], at_second(2));
+        assert_eq!(decide(old), crate::ledger::MessageVerdict::Forgotten);
+        let aged = row_in(MessageState::Accepted).erase(ErasureCause::Age, None, at_second(1)).unwrap().unwrap();
+        assert_eq!(decide(aged), crate::ledger::MessageVerdict::Send);
     }
 }

@@ -73,7 +73,7 @@ impl PersonSearch<'_> {
         let (contact, page) = (ledger.contact_subject(&phone), PersonPageBuilder::new(command));
         let mut walk = LedgerWalk { command, contact, phone, page };
         loop {
-            let (items, next) = ledger.scan_items(position.as_ref(), None).await?;
+            let (items, next) = ledger.scan_items(position.as_ref(), true).await?;
             for item in &items {
                 if walk.page.is_full() || !deadline.has_time_for_call() {
                     return Ok(walk.page.finish(true, write_position(position.as_ref())));
@@ -108,11 +108,12 @@ impl PersonSearch<'_> {
         };
         let is_own_lid = key.subject.starts_with("lid:") && lid_subjects().contains(&key.subject);
         let contact = walk.contact.clone();
-        if !(row.is_of(&key, &contact, is_own_lid, walk.page.traces())) {
+        if !row.is_of(&key, &contact, is_own_lid, walk.page.traces()) {
             return self.visit_mention(walk, &key, item).await;
         }
         let is_export = walk.command.action == PersonAction::Export;
-        if !row.holds_personal_data() && !(is_export && row.is_worth_exporting()) {
+        let is_listed = row.holds_personal_data() || (is_export && row.is_worth_exporting());
+        if !is_listed {
             return Ok(());
         }
         let at = ["created_at", "updated_at"].into_iter().find_map(|name| reader.time(name));

@@ -14,7 +14,7 @@ use super::search_error::PersonSearchError;
 use crate::{
     conversation::Conversation,
     lid_contact::LidContact,
-    message_record::{LedgerLink, MessageRecord},
+    message_record::{LedgerLink, MessageRecord, ObservedMessage},
     record_store::{ItemKey, RECORD, RecordStoreError, StoredRecord},
     task::{QueueTask, TaskContent},
 };
@@ -102,7 +102,7 @@ impl PersonRow {
             Self::Task(task) => is_of_task(&task.value, traces),
             Self::Record(record) => {
                 let observed = record.observed.as_ref();
-                let phone = observed.and_then(|observed| observed.phone());
+                let phone = observed.and_then(ObservedMessage::phone);
                 let conversation = observed.and_then(|observed| observed.conversation_id.clone());
                 let is_linked = || match &record.link {
                     LedgerLink::Row { subject, .. } => traces.subjects.contains(subject),

@@ -24,6 +24,14 @@ pub(crate) fn parse_delivery(kind: &StoreKind, delivery: &OrderDelivery<'_>) -> 
     }
 }
 
+/// The ids of the orders that a privacy request names. Only Shopify posts such requests.
+pub(crate) fn find_requested_orders(kind: &StoreKind, topic: Option<&str>, body: &[u8]) -> Vec<String> {
+    match (kind, topic) {
+        (StoreKind::Shopify(_), Some(topic)) => shopify::find_requested_orders(topic, body),
+        (StoreKind::Shopify(_) | StoreKind::WooCommerce(_) | StoreKind::Custom(_), _) => Vec::new(),
+    }
+}
+
 /// The id of the order that a delivery names, whatever the delivery leads to.
 pub(crate) fn find_order_id(kind: &StoreKind, topic: Option<&str>, body: &[u8]) -> Option<String> {
     match kind {

@@ -74,6 +74,25 @@ pub(crate) fn find_order_id(topic: &str, body: &[u8]) -> Option<String> {
     if topic.starts_with("orders/") { ids.id.owned_text() } else { ids.order_id.owned_text() }
 }
 
+/// The orders of a customer in a privacy request.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RequestedOrders<'a> {
+    #[serde(borrow)]
+    orders_requested: RawJson<'a>,
+    orders_to_redact: RawJson<'a>,
+}
+
+/// The ids of the orders that a privacy request names. It may name no number.
+pub(crate) fn find_requested_orders(topic: &str, body: &[u8]) -> Vec<String> {
+    if !topic.starts_with("customers/") {
+        return Vec::new();
+    }
+    let Ok(orders) = json::parse_object::<RequestedOrders<'_>>(body) else { return Vec::new() };
+    let lists = [orders.orders_requested, orders.orders_to_redact];
+    lists.into_iter().filter_map(RawJson::list_elements).flatten().filter_map(RawJson::owned_text).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -110,6 +129,16 @@ mod tests {
         let counter =
             json!({"source_name": "pos", "customer": null, "shipping_address": null, "billing_address": null});
         assert_eq!(skip_code_of_changed("orders/create", "orders_create", &counter), "pos-without-customer");
+    }
+
+    #[test]
+    fn a_privacy_request_names_the_orders_of_its_customer() {
+        let body = sample_json("shopify", "customers_redact").to_string();
+        assert_eq!(find_requested_orders("customers/redact", body.as_bytes()), ["5223452934372"]);
+        let request = br#"{"orders_requested": [299938, 280263], "customer": {"phone": null}}"#;
+        assert_eq!(find_requested_orders("customers/data_request", request), ["299938", "280263"]);
+        assert!(find_requested_orders("orders/create", request).is_empty());
+        assert!(find_requested_orders("customers/redact", b"no JSON").is_empty());
     }
 
     const ORDER_TOPICS: [&str; 5] =
