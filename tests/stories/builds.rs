@@ -52,3 +52,14 @@ fn crates_of_build_scripts_have_the_debug_information_of_all_others() {
     let dev = &workspace["profile"]["dev"];
     assert_eq!(dev["debug"], dev["build-override"]["debug"]);
 }
+
+#[test]
+fn the_receiver_is_deployed_from_the_folder_whose_settings_optimise_it_for_speed() {
+    let root = workspace_root();
+    let settings = read_manifest(&root.join("functions/webhook-receiver/.cargo/config.toml"));
+    assert_eq!(settings["profile"]["release"]["opt-level"].as_integer(), Some(3));
+    let template = fs::read_to_string(root.join("template.yaml")).unwrap();
+    let (_, receiver) = template.split_once("\n  WebhookReceiver:\n").unwrap();
+    let (receiver, _) = receiver.split_once("\n\n  ").unwrap();
+    assert!(receiver.contains("CodeUri: functions/webhook-receiver\n"), "{receiver}");
+}

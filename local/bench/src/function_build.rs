@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 
-use crate::job::FUNCTIONS;
+use crate::job::{FUNCTIONS, RECEIVER};
 
 /// The cargo profile of the functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -33,15 +33,27 @@ impl BuildProfile {
 }
 
 /// Builds the functions. cargo's output goes to the terminal. Does nothing if they are up to date.
-#[expect(clippy::disallowed_methods, reason = "cargo passes values to its programs in their environment")]
+///
+/// The receiver is built from its own folder, as `sam build` does it, because cargo reads the
+/// settings in that folder only there.
 pub(crate) fn build_functions(root: &Path, profile: BuildProfile) -> anyhow::Result<()> {
+    run_build(root, profile, FUNCTIONS.iter().filter(|function| **function != RECEIVER))?;
+    run_build(&root.join("functions").join(RECEIVER), profile, [&RECEIVER])
+}
+
+#[expect(clippy::disallowed_methods, reason = "cargo passes values to its programs in their environment")]
+fn run_build<'a>(
+    folder: &Path,
+    profile: BuildProfile,
+    functions: impl IntoIterator<Item = &'a &'a str>,
+) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
-    command.arg("build").current_dir(root);
+    command.arg("build").current_dir(folder);
     if profile == BuildProfile::Release {
         command.arg("--release");
     }
-    for function in FUNCTIONS {
+    for function in functions {
         command.args(["--bin", function]);
     }
     // cargo's variables about this program must not reach the build scripts of other crates.
