@@ -355,7 +355,7 @@ async fn a_privacy_request_of_shopify_is_a_need_with_a_deadline_until_its_custom
     let texts = read_tables(&world);
     assert!(!texts.iter().any(|text| text.contains("zilpah@example.com")), "{texts:?}");
     let left: Vec<String> = read_needs().await.into_iter().map(|need| need.name).collect();
-    assert_eq!(left, ["shop#s-4"], "a shop is no person");
+    assert_eq!(left, ["shop#s-4"], "a shop is not a person");
 }
 
 #[tokio::test(flavor = "multi_thread")]

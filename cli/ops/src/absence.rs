@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{
     appointment::{Appointment, AppointmentStatus},
-    client_config::{ClientConfig, MAIN_ID_SCOPE, Milestone, StoreKind},
+    client_config::{ClientConfig, MAIN_ID_SCOPE, Milestone},
     fault::error_chain,
     ledger::{IdempotencyKey, LedgerRow, MessageState, SubjectRows, read_subject},
 };
@@ -329,10 +329,9 @@ impl AbsenceFacts<'_> {
         if configs.flat_map(|store| store.kind.reportable_milestones()).any(|reported| reported == milestone) {
             return None;
         }
-        let (store, table, word) = stores.iter().find_map(|store| match self.config.stores.get(*store)?.kind {
-            StoreKind::WooCommerce(_) => Some((*store, "statuses", "status")),
-            StoreKind::Custom(_) => Some((*store, "events", "event")),
-            StoreKind::Shopify(_) => None,
+        let (store, (table, word)) = stores.iter().find_map(|store| {
+            let kind = &self.config.stores.get(*store)?.kind;
+            Some((*store, kind.milestone_table()?))
         })?;
         let why = format!("no store of this order reports `{name}`");
         Some((why, setting(&["stores", store, table], format!("map the {word} of `{store}` that means `{name}`"))))

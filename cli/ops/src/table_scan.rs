@@ -52,7 +52,7 @@ pub struct ScanCost {
 /// Hears how far a scan is, after each page.
 pub type ScanProgress<'a> = dyn Fn(ScanCost) + Sync + 'a;
 
-/// A message, without what it says and to whom it went.
+/// A message, without its text and its recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScannedMessage {
     pub(crate) key: IdempotencyKey,

@@ -109,11 +109,9 @@ fn find_needed(config: &ClientConfig, name: &str) -> anyhow::Result<NeededSecret
     let prefix = format!("tellonce/{}/", config.client);
     let short = name.strip_prefix(&prefix).unwrap_or(name);
     let needed = list_needed_secrets(config);
-    match needed.iter().find(|needed| needed.name.strip_prefix(&prefix) == Some(short)) {
-        Some(found) => Ok(found.clone()),
-        None => {
-            let known: Vec<&str> = needed.iter().filter_map(|needed| needed.name.strip_prefix(&prefix)).collect();
-            anyhow::bail!("`{name}` is not a value that this client needs; known are: {}", known.join(", "))
-        }
+    if let Some(found) = needed.iter().find(|needed| needed.name.strip_prefix(&prefix) == Some(short)) {
+        return Ok(found.clone());
     }
+    let known: Vec<&str> = needed.iter().filter_map(|needed| needed.name.strip_prefix(&prefix)).collect();
+    anyhow::bail!("`{name}` is not a value that this client needs; known are: {}", known.join(", "))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io::{IsTerminal as _, stdin},
     path::Path,
 };
@@ -56,7 +57,7 @@ impl StoreRequest<'_> {
         }
         let mut text = format!("Done: {outcome}.\n");
         if let Some((path, _)) = &self.file {
-            text += &format!("The new value is in {}. Delete the file when the other end has it.\n", path.display());
+            writeln!(text, "The new value is in {}. Delete the file when the other end has it.", path.display())?;
         }
         Ok(CommandOutput::from_text(text))
     }

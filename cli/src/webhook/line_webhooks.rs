@@ -93,7 +93,7 @@ fn show(webhook: ListedWebhook, secret: &Secret) -> ShownWebhook {
     }
 }
 
-/// Why there is no list, or no deletion, and what to do.
+/// Why the list could not be read, or nothing was deleted, and what to do.
 fn explain(error: &WebhookCallError) -> String {
     let advice = match error {
         WebhookCallError::Unreachable { .. } => "repeat the command later".to_owned(),

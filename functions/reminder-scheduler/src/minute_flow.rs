@@ -103,12 +103,13 @@ impl ReminderScheduler {
         );
         failed.collect("report what waits", waits);
         failed.collect("report open problems", problems);
-        let erased = run_part(report_end, Box::pin(self.erase_aged_data(report_end))).await;
-        failed.collect("erase aged personal data", erased);
         if !failed.0.is_empty() {
             return Err(MinuteError(failed.0.join("; ")));
         }
-        // A failure is logged: without the gauge the alarm is raised.
+        // A failure of these two is logged. The next hour erases what this one did not. Without the
+        // gauge of the heartbeats the alarm is raised.
+        let erased = run_part(report_end, Box::pin(self.erase_aged_data(report_end))).await;
+        failed.collect("erase aged personal data", erased);
         let now = self.dispatcher.clock.now();
         let heartbeats =
             run_part(deadline, Box::pin(self.heartbeats.check_heartbeats(&self.dispatcher.config, now))).await;

@@ -7,7 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::provider::{DeliveryProgress, PROVIDER, ReportedStatus};
+use crate::{
+    attributes::{ItemReader, ItemWriter},
+    provider::{DeliveryProgress, PROVIDER, ReportedStatus},
+};
 
 /// All reports of a message, combined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,6 +31,22 @@ impl DeliveryStatus {
             ReportedStatus::Failed => Self { failed: true, ..Self::default() },
             ReportedStatus::Deleted => Self { deleted: true, ..Self::default() },
         })
+    }
+
+    /// The status in an item of the ledger, or the attribute that has an unknown word.
+    pub(super) fn of_item(item: ItemReader<'_>) -> Result<Self, &'static str> {
+        let reached = match item.text("delivery_status") {
+            Some(word) => Some(DeliveryProgress::from_name(word).ok_or("delivery_status")?),
+            None => None,
+        };
+        Ok(Self { reached, failed: item.flag("failed"), deleted: item.flag("deleted") })
+    }
+
+    /// Adds the status to an item of the ledger.
+    pub(super) fn add_to(self, item: &mut ItemWriter) {
+        item.optional_text("delivery_status", self.reached.map(DeliveryProgress::name));
+        item.flag("failed", self.failed);
+        item.flag("deleted", self.deleted);
     }
 
     /// The status of a message that the line shows.

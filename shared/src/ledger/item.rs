@@ -14,7 +14,7 @@ use crate::{
     client_config::Precedence,
     contact::Phone,
     fault::{ClassifyFault, Fault},
-    provider::{DeliveryProgress, Payload, SendRoute},
+    provider::{Payload, SendRoute},
     trail::{Trail, TrailStep},
 };
 
@@ -23,7 +23,7 @@ use crate::{
 pub const NEEDS_PERSON_QUEUE: &str = "queue:needs-person";
 
 /// Every attribute of a row that this version knows. A row keeps all others.
-const KNOWN_ATTRIBUTES: [&str; 51] = [
+const KNOWN_ATTRIBUTES: [&str; 52] = [
     "accepted_at",
     "attempts",
     "consent",
@@ -178,9 +178,7 @@ pub(super) fn to_item(row: &LedgerRow, contact: Option<&str>, ttl: i64) -> Item 
     item.optional_time("accepted_at", row.accepted_at);
     item.optional_text("message_id", row.message_id.as_deref());
     item.optional_text("conversation_id", row.conversation_id.as_deref());
-    item.optional_text("delivery_status", row.delivery_status.reached.map(DeliveryProgress::name));
-    item.flag("failed", row.delivery_status.failed);
-    item.flag("deleted", row.delivery_status.deleted);
+    row.delivery_status.add_to(&mut item);
     item.optional_time("delivery_status_at", row.delivery_status_at);
     item.text("delivery", row.delivery.as_str());
     write_context(&mut item, &row.context);
@@ -254,10 +252,7 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         None => None,
     };
     let to = item.text("to").map(Phone::from_e164).transpose().map_err(|_| missing("to"))?;
-    let reached = match item.text("delivery_status") {
-        Some(word) => Some(DeliveryProgress::from_name(word).ok_or_else(|| unknown_word("delivery_status"))?),
-        None => None,
-    };
+    let delivery_status = DeliveryStatus::of_item(item).map_err(unknown_word)?;
     Ok(LedgerRow {
         state: item.text("state").and_then(MessageState::from_name).ok_or_else(|| unknown_word("state"))?,
         version: item.number("version").ok_or(missing("version"))?,
@@ -288,7 +283,7 @@ pub(super) fn from_item(item: &Item) -> Result<LedgerRow, LedgerItemError> {
         accepted_at: item.time("accepted_at"),
         message_id: item.owned("message_id"),
         conversation_id: item.owned("conversation_id"),
-        delivery_status: DeliveryStatus { reached, failed: item.flag("failed"), deleted: item.flag("deleted") },
+        delivery_status,
         delivery_status_at: item.time("delivery_status_at"),
         delivery: item.owned("delivery").unwrap_or_default(),
         context: read_context(item),
@@ -325,6 +320,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::provider::DeliveryProgress;
     use crate::{
         attributes::{number_value, text_value},
         ledger::{apply_change, row::waiting_row, transition::tests::any_change},

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 const MAX_DEPTH: u8 = 8;
 
 /// Whether a text of a body is one that `is_wanted` finds: a value, a name, or a part of a body
-/// that is no JSON.
+/// that is not JSON.
 pub(super) fn body_mentions(body: &[u8], is_wanted: &impl Fn(&str) -> bool) -> bool {
     if let Ok(document) = serde_json::from_slice::<Json>(body) {
         return json_mentions(&document, is_wanted, MAX_DEPTH);

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tellonce_core::{
     contact::Phone,
     person::{PersonAction, PersonCommand, PersonItem, PersonPage, PersonPayload, PersonTable, PersonTraces},
+    provider::PROVIDER_NAME,
 };
 
 use super::{
@@ -70,7 +71,7 @@ pub struct ForgetReceipt {
     /// How many items were in use until the end. The command has to be repeated.
     pub in_use: usize,
     /// What stays, and why.
-    pub stays: Vec<&'static str>,
+    pub stays: Vec<String>,
 }
 
 impl ForgetReceipt {
@@ -81,13 +82,16 @@ impl ForgetReceipt {
 }
 
 /// What stays of a person who was forgotten.
-const STAYS: [&str; 5] = [
-    "the key and the state of each message, appointment, delivery and entry, so that nothing is sent again",
-    "the opt-out and the greetings of the contact under its pseudonym, so that the customer is not written to",
-    "backups of the tables for 35 days (point-in-time recovery): repeat this command after a restore",
-    "what CRMs, targets and EZWhatsApp received from tellonce: erase it there",
-    "what the senders still hold: erase it there first, because what they post later is stored again",
-];
+fn list_what_stays() -> Vec<String> {
+    vec![
+        "the key and the state of each message, appointment, delivery and entry, so that nothing is sent again".into(),
+        "the opt-out and the greetings of the contact under its pseudonym, so that the customer is not written to"
+            .into(),
+        "backups of the tables for 35 days (point-in-time recovery): repeat this command after a restore".into(),
+        format!("what CRMs, targets and {PROVIDER_NAME} received from tellonce: erase it there"),
+        "what the senders still hold: erase it there first, because what they post later is stored again".into(),
+    ]
+}
 
 /// Something that is stored of a person.
 #[derive(Debug, Clone, Serialize)]
@@ -224,7 +228,7 @@ pub(super) async fn run(access: StackAccess<'_>, plan: &ForgetPlan) -> Result<Fo
         contact: plan.contact.contact.clone(),
         erased: counts,
         in_use,
-        stays: STAYS.to_vec(),
+        stays: list_what_stays(),
     })
 }
 

@@ -60,7 +60,7 @@ impl fmt::Display for SecretsPlan {
 
 impl<'a> SecretKeeper<'a> {
     /// Finds the ledger, which records each command, and who the caller is. `before_deployment`
-    /// says that there is no stack and no ledger yet.
+    /// says that the stack and its ledger do not exist yet.
     pub async fn connect(
         stack: &'a ClientStack,
         config: &'a ClientConfig,

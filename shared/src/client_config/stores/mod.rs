@@ -124,6 +124,16 @@ impl StoreKind {
             Self::Custom(store) => store.events.values().copied().collect(),
         }
     }
+
+    /// The table in `client.toml` that says which milestone a word of the store means, and what
+    /// such a word is; `None` for a kind whose words are known.
+    pub fn milestone_table(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Shopify(_) => None,
+            Self::WooCommerce(_) => Some(("statuses", "status")),
+            Self::Custom(_) => Some(("events", "event")),
+        }
+    }
 }
 
 /// A store in `client.toml`: one flat table for all kinds.
