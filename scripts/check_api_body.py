@@ -38,6 +38,8 @@ class NoManagedPolicies:
 template = yaml_parse(open(sys.argv[1]).read())
 template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
 for resource in template["Resources"].values():
+    if "CodeUri" in resource.get("Properties", {}):
+        resource["Properties"]["CodeUri"] = "s3://bucket/key"
     if resource["Type"] == "AWS::Serverless::LayerVersion":
         resource["Properties"]["ContentUri"] = "s3://bucket/key"
 json.dump(transform(template, {}, NoManagedPolicies())["Resources"], sys.stdout)

@@ -1,6 +1,6 @@
 //! Privacy requests: walks through the ledger, and through the line's inbox.
 //!
-//! Flow: [`PersonSearch::search`] reads a table page by page. [`PersonRow`] says whether an item of
+//! Flow: `PersonSearch` reads a table page by page. `PersonRow` says whether an item of
 //! the ledger is the person's and what it leads to. On request each is erased: messages, headers
 //! and tasks keep their keys, so that nothing is sent or made again; records, conversations and
 //! ids are deleted.
