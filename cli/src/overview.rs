@@ -295,38 +295,24 @@ fn write_needs(text: &mut String, needs: &Needs, time: &PeopleTime<'_>) -> fmt::
 mod tests {
     use jiff::{SignedDuration, Timestamp, tz::TimeZone};
     use tellonce_ops::{
-        FeedOverview, FormOverview, MessageReport, Need, PartOverview, QueueOverview, RaisedAlarm, Refusal, ReportStep,
+        FeedOverview, FormOverview, MessageReport, Need, PartOverview, QueueOverview, RaisedAlarm, Refusal,
         SenderRefusals, Standing,
     };
 
     use super::*;
+    use crate::explain::samples::{message, step};
 
     fn at(text: &str) -> Timestamp {
         format!("2026-11-29T{text}Z").parse().unwrap()
     }
 
     fn waiting_message() -> MessageReport {
-        let step = ReportStep {
-            at: at("09:10:00"),
-            code: "line-down".to_owned(),
-            label: "waits".to_owned(),
-            explanation: "the line could not send (QR); check the line in EZWhatsApp".to_owned(),
-            begins_at: None,
-        };
+        let why = "the line could not send (QR); check the line in EZWhatsApp";
+        let step = step("2026-11-29T09:10:00Z", "waits", why);
         MessageReport {
-            key: "order:1001:ready".to_owned(),
-            standing: Standing::Waiting,
-            state: "held",
-            delivery_status: None,
-            reason: None,
-            line: "main".to_owned(),
-            to: Some("+972…0199".to_owned()),
-            delivery: "shop#1".to_owned(),
-            made_by: Some("1a2b3c4d5e6f-89abcdef".to_owned()),
             useful_until: at("18:00:00"),
             next_try: Some(at("10:12:00")),
-            steps: vec![step],
-            may_lack_steps: false,
+            ..message("order:1001:ready", Standing::Waiting, vec![step])
         }
     }
 

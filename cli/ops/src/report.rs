@@ -344,15 +344,7 @@ mod tests {
                 standings[2]
             ));
         }
-        for outcome in [
-            ReminderOutcome::Opened,
-            ReminderOutcome::Skipped,
-            ReminderOutcome::Missed,
-            ReminderOutcome::NoTime,
-            ReminderOutcome::OptedOut,
-            ReminderOutcome::Dropped,
-            ReminderOutcome::LimitReached,
-        ] {
+        for outcome in ReminderOutcome::ALL {
             lines.push(format!("{:<14} {}", outcome.name(), describe_reminder(outcome).unwrap_or("has a message")));
         }
         insta::assert_snapshot!(lines.join("\n"));

@@ -36,33 +36,13 @@ pub(super) fn write_customer(text: &mut String, report: &CustomerReport, time: &
 #[cfg(test)]
 mod tests {
     use jiff::tz::TimeZone;
-    use tellonce_ops::{MessageReport, ReportStep, Standing};
+    use tellonce_ops::{MessageReport, Standing};
 
     use super::*;
+    use crate::explain::samples::{message, step};
 
-    fn message(key: &str, standing: Standing, at: &str, explanation: &str) -> MessageReport {
-        let step = ReportStep {
-            at: at.parse().unwrap(),
-            code: String::new(),
-            label: String::new(),
-            explanation: explanation.to_owned(),
-            begins_at: None,
-        };
-        MessageReport {
-            key: key.to_owned(),
-            standing,
-            state: "accepted",
-            delivery_status: None,
-            reason: None,
-            line: "main".to_owned(),
-            to: Some("+972…0199".to_owned()),
-            delivery: "shop#1".to_owned(),
-            made_by: Some("1a2b3c4d5e6f-89abcdef".to_owned()),
-            useful_until: "2026-11-25T18:00:00Z".parse().unwrap(),
-            next_try: None,
-            steps: vec![step],
-            may_lack_steps: false,
-        }
+    fn ended_message(key: &str, standing: Standing, at: &str, explanation: &str) -> MessageReport {
+        message(key, standing, vec![step(at, "", explanation)])
     }
 
     #[test]
@@ -71,8 +51,13 @@ mod tests {
             contact: "contact:0f3a".to_owned(),
             opted_out_at: Some("2026-11-24T10:00:00Z".parse().unwrap()),
             messages: vec![
-                message("order:1002:ready", Standing::Arrived, "2026-11-24T16:28:43Z", "it is on the phone"),
-                message("appointment:88:24h", Standing::Skipped, "2026-11-24T10:05:00Z", "the customer has opted out"),
+                ended_message("order:1002:ready", Standing::Arrived, "2026-11-24T16:28:43Z", "it is on the phone"),
+                ended_message(
+                    "appointment:88:24h",
+                    Standing::Skipped,
+                    "2026-11-24T10:05:00Z",
+                    "the customer has opted out",
+                ),
             ],
             has_more: true,
             unreadable: vec![],

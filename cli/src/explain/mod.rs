@@ -4,6 +4,8 @@
 mod absence_text;
 mod customer_text;
 mod delivery_text;
+#[cfg(test)]
+pub(crate) mod samples;
 mod subject_text;
 
 use std::{

@@ -9,7 +9,7 @@ use anyhow::bail;
 use serde::Serialize;
 use tellonce_core::{
     bootstrap,
-    provider::{ListedWebhook, PROVIDER, PROVIDER_NAME, WebhookCallError},
+    provider::{ListedWebhook, NoResponse, PROVIDER, PROVIDER_NAME, WebhookCallError},
     secret::Secret,
 };
 use url::Url;
@@ -96,11 +96,11 @@ fn show(webhook: ListedWebhook, secret: &Secret) -> ShownWebhook {
 /// Why the list could not be read, or nothing was deleted, and what to do.
 fn explain(error: &WebhookCallError) -> String {
     let advice = match error {
-        WebhookCallError::Unreachable { .. } => "repeat the command later".to_owned(),
+        WebhookCallError::NoResponse(NoResponse::Unreachable { .. }) => "repeat the command later".to_owned(),
         WebhookCallError::Status { status: 401, .. } => {
             "the token is incomplete or revoked, or its line is not active".to_owned()
         }
-        WebhookCallError::Status { .. } | WebhookCallError::Unreadable { .. } | WebhookCallError::NoResponse { .. } => {
+        WebhookCallError::Status { .. } | WebhookCallError::Unreadable { .. } | WebhookCallError::NoResponse(_) => {
             format!("{PROVIDER_NAME} does not publish this request, so look at the webhooks of the line there")
         }
     };
@@ -165,7 +165,7 @@ pub(super) async fn remove(arguments: &RemoveArguments) -> anyhow::Result<Comman
             };
             Ok(CommandOutput::from_text(format!("Deleted: webhook {id}.{recorded}\n")))
         }
-        Err(error @ WebhookCallError::NoResponse { .. }) => {
+        Err(error @ WebhookCallError::NoResponse(NoResponse::Lost { .. })) => {
             bail!("{error}, so the webhook may be deleted; `tellonce webhook list` shows it")
         }
         Err(error) => bail!("nothing was deleted: {}", explain(&error)),

@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use tellonce_core::{
     bootstrap,
     clock::Clock,
-    provider::{PROVIDER, PROVIDER_NAME, RegistrationError, RegistrationRefusal, WebhookRegistration},
+    provider::{NoResponse, PROVIDER, PROVIDER_NAME, RegistrationError, RegistrationRefusal, WebhookRegistration},
 };
 
 use crate::{command_output::CommandOutput, confirmation::confirm, preview::load_config, stack_arguments::block_on};
@@ -176,10 +176,10 @@ fn suggest_next_step(error: &RegistrationError, host: &str, token_name: &str) ->
             "nothing was registered. Wait a minute and repeat the command".to_owned()
         }
         RegistrationError::Refused { .. } => "nothing was registered. Check --base-url".to_owned(),
-        RegistrationError::Unreachable { .. } => {
+        RegistrationError::NoResponse(NoResponse::Unreachable { .. }) => {
             format!("nothing was registered. Repeat the command when {PROVIDER_NAME} is reachable")
         }
-        RegistrationError::NoResponse { .. } | RegistrationError::ServerError { .. } => {
+        RegistrationError::NoResponse(NoResponse::Lost { .. }) | RegistrationError::ServerError { .. } => {
             format!(
                 "the outcome is unknown. Check {PROVIDER_NAME}'s list of the line's webhooks first; if the address is not listed, \
              repeat the command with --again"

@@ -3,7 +3,7 @@
 
 use tellonce_core::{
     clock::Deadline,
-    dispatch::{Invocation, MessageDriver},
+    dispatch::Invocation,
     inbox::InboxItem,
     ledger::{IdempotencyKey, LedgerError},
     person::{DeliveryPart, PersonCommand, PersonError, PersonPage, search_inbox},
@@ -72,9 +72,6 @@ impl LeadFirstTouch {
         }
         // A text that cannot be built is never sent.
         let Ok(message) = plan_greeting(config, delivery.form, &lead, &item.id, now) else { return Ok(()) };
-        let owner = &invocation.owner;
-        let row = MessageDriver { config, owner, lease_until: now, now }.build_row(&message);
-        let contact = self.dispatcher.ledger.contact_subject(&lead.phone);
-        self.dispatcher.ledger.keep_key(row, &contact, now).await
+        self.dispatcher.keep_key(invocation, &message).await
     }
 }

@@ -3,7 +3,7 @@
 
 use tellonce_core::{
     clock::Deadline,
-    dispatch::{Invocation, MessageDriver},
+    dispatch::Invocation,
     inbox::InboxItem,
     ledger::LedgerError,
     person::{DeliveryPart, PersonCommand, PersonError, PersonPage, search_inbox},
@@ -61,12 +61,10 @@ impl OrderNotifier {
         let Some((store, event)) = config.stores.get(&delivery.sender).zip(self.parse_event(delivery)) else {
             return Ok(());
         };
-        let Some(phone) = event.contact.phone.as_ref().filter(|phone| command.traces.is_number(phone)) else {
+        if !event.contact.phone.as_ref().is_some_and(|phone| command.traces.is_number(phone)) {
             return Ok(());
-        };
+        }
         let planned = plan_order_message(config, &delivery.sender, store, &event, &delivery.id, now);
-        let owner = &invocation.owner;
-        let row = MessageDriver { config, owner, lease_until: now, now }.build_row(&planned.message);
-        self.dispatcher.ledger.keep_key(row, &self.dispatcher.ledger.contact_subject(phone), now).await
+        self.dispatcher.keep_key(invocation, &planned.message).await
     }
 }

@@ -90,6 +90,10 @@ pub enum ReminderOutcome {
 }
 
 impl ReminderOutcome {
+    /// All outcomes.
+    pub const ALL: [Self; 7] =
+        [Self::Opened, Self::Skipped, Self::Missed, Self::NoTime, Self::OptedOut, Self::Dropped, Self::LimitReached];
+
     /// The name in the table, in logs and in the console.
     pub const fn name(self) -> &'static str {
         match self {

@@ -183,15 +183,7 @@ fn a_reminder_sent_under_the_older_id_counts_even_when_the_report_is_late() {
 
 #[test]
 fn an_outcome_has_the_same_name_in_the_table_and_in_logs() {
-    for outcome in [
-        ReminderOutcome::Opened,
-        ReminderOutcome::Skipped,
-        ReminderOutcome::Missed,
-        ReminderOutcome::NoTime,
-        ReminderOutcome::OptedOut,
-        ReminderOutcome::Dropped,
-        ReminderOutcome::LimitReached,
-    ] {
+    for outcome in ReminderOutcome::ALL {
         assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
     }
 }

@@ -153,6 +153,13 @@ impl Dispatcher {
         self.execute_steps(invocation, slots, first).await
     }
 
+    /// Keeps the key of a message to a person who is forgotten, without the message: it is not sent
+    /// if its event comes again. A message that has a row stays as it is.
+    pub async fn keep_key(&self, invocation: &Invocation, message: &OutboundMessage) -> Result<(), LedgerError> {
+        let row = self.driver(invocation).build_row(message);
+        self.ledger.keep_key(row, self.clock.now()).await
+    }
+
     /// What operators should know of a line.
     pub async fn read_line_status(&self, line: &str) -> Result<LineStatus, DispatchError> {
         Ok(self.line_state.read_status(line, self.clock.now()).await?)

@@ -193,10 +193,11 @@ impl Ledger {
 
     /// Keeps a key without a message, so that the message is not sent if its event comes again. A
     /// row that exists stays as it is.
-    pub async fn keep_key(&self, row: LedgerRow, contact: &str, now: Timestamp) -> Result<(), LedgerError> {
+    pub async fn keep_key(&self, row: LedgerRow, now: Timestamp) -> Result<(), LedgerError> {
         // It was made a moment ago, and no invocation sends it.
         let row = LedgerRow { lease_until: None, owner: None, ..row };
-        if let Ok(Some(forgotten)) = row.erase(ErasureCause::Request, Some(contact), now) {
+        let contact = row.to.as_ref().map(|phone| self.contact_subject(phone));
+        if let Ok(Some(forgotten)) = row.erase(ErasureCause::Request, contact.as_deref(), now) {
             self.open(&forgotten).await?;
         }
         Ok(())

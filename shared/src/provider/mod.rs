@@ -32,7 +32,9 @@ pub use line_event::{
     ReportedStatus,
 };
 pub use message::{MessageRejected, Payload, PayloadContents, Recipient, RenderedMessage, SendRoute};
-pub use registration::{ListedWebhook, RegistrationError, RegistrationRefusal, WebhookCallError, WebhookRegistration};
+pub use registration::{
+    ListedWebhook, NoResponse, RegistrationError, RegistrationRefusal, WebhookCallError, WebhookRegistration,
+};
 pub use response::{LineHealth, SendOutcome};
 
 use crate::{

@@ -22,9 +22,9 @@ pub struct ListedWebhook {
     pub enabled: Option<bool>,
 }
 
-/// Webhooks were not listed, or one was not deleted. Never holds an address or a token.
+/// A request got no response.
 #[derive(Debug, thiserror::Error)]
-pub enum WebhookCallError {
+pub enum NoResponse {
     /// The request never left this process.
     #[error("{provider} could not be reached")]
     Unreachable {
@@ -33,14 +33,22 @@ pub enum WebhookCallError {
         /// Why.
         source: reqwest::Error,
     },
-    /// No response: a webhook may be deleted.
+    /// It may have had its effect.
     #[error("{provider} did not answer")]
-    NoResponse {
+    Lost {
         /// The provider's name.
         provider: &'static str,
         /// Why.
         source: reqwest::Error,
     },
+}
+
+/// Webhooks were not listed, or one was not deleted. Never holds an address or a token.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookCallError {
+    /// No response. A webhook may be deleted if the request left.
+    #[error(transparent)]
+    NoResponse(#[from] NoResponse),
     /// Another response than 2xx.
     #[error("{provider} answered with HTTP {status}")]
     Status {
@@ -60,22 +68,9 @@ pub enum WebhookCallError {
 /// The webhook is not registered, or the outcome is unknown. Never holds the address or the token.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
-    /// The request never left this process.
-    #[error("{provider} could not be reached")]
-    Unreachable {
-        /// The provider's name.
-        provider: &'static str,
-        /// Why.
-        source: reqwest::Error,
-    },
-    /// No response: the webhook may be registered.
-    #[error("{provider} did not answer")]
-    NoResponse {
-        /// The provider's name.
-        provider: &'static str,
-        /// Why.
-        source: reqwest::Error,
-    },
+    /// No response. The webhook may be registered if the request left.
+    #[error(transparent)]
+    NoResponse(#[from] NoResponse),
     /// An error of the provider: the webhook may be registered.
     #[error("{provider} failed (HTTP {status})")]
     ServerError {
@@ -115,8 +110,8 @@ impl RegistrationError {
     /// Whether the webhook may be registered although the call failed.
     pub fn may_have_registered(&self) -> bool {
         match self {
-            Self::NoResponse { .. } | Self::ServerError { .. } => true,
-            Self::Unreachable { .. } | Self::Refused { .. } => false,
+            Self::NoResponse(NoResponse::Lost { .. }) | Self::ServerError { .. } => true,
+            Self::NoResponse(NoResponse::Unreachable { .. }) | Self::Refused { .. } => false,
         }
     }
 }

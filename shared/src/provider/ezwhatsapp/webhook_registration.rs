@@ -8,14 +8,16 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
 use super::{FACTS, api::read_body};
 use crate::{
-    provider::{ListedWebhook, RegistrationError, RegistrationRefusal, WebhookCallError, WebhookRegistration},
+    provider::{
+        ListedWebhook, NoResponse, RegistrationError, RegistrationRefusal, WebhookCallError, WebhookRegistration,
+    },
     secret::Secret,
 };
 
@@ -67,15 +69,7 @@ pub(in crate::provider) async fn register(
         enabled: true,
         persistent: true,
     };
-    let request = http.post(endpoint.clone()).bearer_auth(token.expose()).json(&webhook).timeout(TIMEOUT);
-    let response = request.send().await.map_err(|error| {
-        let error = error.without_url();
-        if error.is_connect() || error.is_builder() {
-            RegistrationError::Unreachable { provider: FACTS.name, source: error }
-        } else {
-            RegistrationError::NoResponse { provider: FACTS.name, source: error }
-        }
-    })?;
+    let response = send(http.post(endpoint.clone()).json(&webhook), token).await?;
     let status = response.status();
     let body = read_body(response).await;
     let reply: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -88,8 +82,7 @@ pub(in crate::provider) async fn list(
     endpoint: &Url,
     token: &Secret,
 ) -> Result<Vec<ListedWebhook>, WebhookCallError> {
-    let request = http.get(endpoint.clone()).bearer_auth(token.expose()).timeout(TIMEOUT);
-    let reply: Value = serde_json::from_slice(&call(request).await?).unwrap_or_default();
+    let reply: Value = serde_json::from_slice(&call(http.get(endpoint.clone()), token).await?).unwrap_or_default();
     let lists = ["", "/webhooks", "/data", "/data/webhooks", "/items"];
     let listed = lists.iter().find_map(|at| reply.pointer(at)?.as_array());
     let listed = listed.ok_or(WebhookCallError::Unreadable { provider: FACTS.name })?;
@@ -107,19 +100,23 @@ pub(in crate::provider) async fn remove(
     if let Ok(mut path) = address.path_segments_mut() {
         path.push(id);
     }
-    call(http.delete(address).bearer_auth(token.expose()).timeout(TIMEOUT)).await.map(|_| ())
+    call(http.delete(address), token).await.map(|_| ())
+}
+
+async fn send(request: RequestBuilder, token: &Secret) -> Result<Response, NoResponse> {
+    request.bearer_auth(token.expose()).timeout(TIMEOUT).send().await.map_err(|error| {
+        let source = error.without_url();
+        if source.is_connect() || source.is_builder() {
+            NoResponse::Unreachable { provider: FACTS.name, source }
+        } else {
+            NoResponse::Lost { provider: FACTS.name, source }
+        }
+    })
 }
 
 /// The body of a 2xx.
-async fn call(request: RequestBuilder) -> Result<Vec<u8>, WebhookCallError> {
-    let response = request.send().await.map_err(|error| {
-        let source = error.without_url();
-        if source.is_connect() || source.is_builder() {
-            WebhookCallError::Unreachable { provider: FACTS.name, source }
-        } else {
-            WebhookCallError::NoResponse { provider: FACTS.name, source }
-        }
-    })?;
+async fn call(request: RequestBuilder, token: &Secret) -> Result<Vec<u8>, WebhookCallError> {
+    let response = send(request, token).await?;
     let status = response.status().as_u16();
     match status {
         200..=299 => Ok(read_body(response).await),
