@@ -4,8 +4,8 @@
 //! `new` makes a client's folder. Run `check` before every deployment, `preview` while you set up
 //! texts and senders, and `schema` after the configuration's types change. These commands work
 //! offline and touch no account.
-//! `explain`, `status`, `waiting`, `needs`, `secrets list`, `contact`, `dead` and `operations` read
-//! and change nothing. All others show their plan and ask. `webhook register` makes one call to the
+//! `explain`, `status`, `waiting`, `needs`, `logs`, `tail`, `secrets list`, `contact`, `dead` and
+//! `operations` read and change nothing. All others show their plan and ask. `webhook register` makes one call to the
 //! provider, once for each line.
 #![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
 
@@ -15,6 +15,7 @@ mod confirmation;
 mod evidence;
 mod explain;
 mod forms;
+mod logs;
 mod mcp;
 mod new;
 mod operator;
@@ -71,6 +72,10 @@ enum CliCommand {
     Waiting(overview::OverviewArguments),
     /// Lists what needs a person, the oldest first, with the command that settles it.
     Needs(overview::OverviewArguments),
+    /// Lists the log lines of the functions, or of the API. They hold no text, name or number.
+    Logs(logs::LogsArguments),
+    /// Prints log lines as they are written.
+    Tail(logs::TailArguments),
     /// Writes what became of the messages of a month, for the client and in the client's language.
     Report(report::ReportArguments),
     /// Collects what shows that the client's automation does what was agreed, and signs it.
@@ -99,6 +104,8 @@ fn main() -> ExitCode {
         CliCommand::Status(arguments) => overview::answer_question(Question::Status, &arguments),
         CliCommand::Waiting(arguments) => overview::answer_question(Question::Waiting, &arguments),
         CliCommand::Needs(arguments) => overview::answer_question(Question::Needs, &arguments),
+        CliCommand::Logs(arguments) => logs::print_lines(&arguments),
+        CliCommand::Tail(arguments) => logs::follow_lines(&arguments),
         CliCommand::Report(arguments) => report::report_month(&arguments),
         CliCommand::Evidence(arguments) => evidence::run_command(&arguments),
         CliCommand::Mcp(arguments) => mcp::serve(&arguments),

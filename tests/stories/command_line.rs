@@ -1,12 +1,19 @@
 //! The command line of an operator, as a process, against a stack on this machine.
 
-use std::{path::Path, process::Stdio};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+use tellonce_ops::{API_LOG, FUNCTIONS, LogRequest};
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::Command,
+};
 
-use crate::world::{World, WorldSetup};
+use crate::{
+    operator::{connect, role_parameters},
+    world::{World, WorldSetup},
+};
 
 const PHONE: &str = "+972525550101";
 
@@ -16,11 +23,23 @@ struct Run {
     code: i32,
 }
 
-/// Runs `tellonce`, which cargo builds for the tests of its own package. Without a terminal.
-async fn tellonce(state: &Path, arguments: &[&str], input: &str) -> Run {
+/// `tellonce`, which cargo builds for the tests of its own package.
+fn command(state: &Path, arguments: &[&str]) -> Command {
     let programs = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let mut command = Command::new(programs.join("tellonce"));
     command.args(arguments).arg("--state").arg(state).env("USER", "dana").kill_on_drop(true);
+    command
+}
+
+/// The next line of a process that goes on.
+async fn next_line(lines: &mut Lines<impl AsyncBufRead + Unpin>) -> String {
+    let line = tokio::time::timeout(Duration::from_mins(1), lines.next_line()).await;
+    line.expect("a line within a minute").unwrap().expect("the process goes on")
+}
+
+/// Runs it without a terminal.
+async fn tellonce(state: &Path, arguments: &[&str], input: &str) -> Run {
+    let mut command = command(state, arguments);
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     process.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
     let run = process.wait_with_output().await.unwrap();
@@ -224,5 +243,55 @@ async fn a_person_is_exported_into_a_private_file_and_forgotten_with_a_receipt()
     let explained = run(&["explain", "order:1"]).await.stdout;
     assert!(explained.contains("the customer was forgotten"), "{explained}");
     assert!(!format!("{}{explained}{receipt}", forgotten.stdout).contains("52555"), "{explained}");
+    world.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn log_lines_are_listed_by_text_problem_and_time_and_followed_as_they_are_written() {
+    let state = tempfile::tempdir().unwrap();
+    let setup =
+        WorldSetup { state: Some(state.path().to_owned()), parameters: role_parameters(), ..WorldSetup::default() };
+    let world = World::start_with(setup).await;
+    world.deliver(world.erp_post("m-1", "ready", "1", PHONE)).await;
+    assert_eq!(world.post(world.erp_post_with_secret("whsec_AAAA", "m-2", "ready", "1", PHONE)).await, 401);
+    let logs = async |arguments: &[&str]| tellonce(state.path(), &[&["logs"], arguments].concat(), "").await;
+
+    let way = logs(&["erp#m-1"]).await;
+    let lines: Vec<&str> = way.stdout.lines().collect();
+    assert!(lines[0].ends_with(" (Asia/Jerusalem)"), "{}{}", way.stdout, way.stderr);
+    assert!(lines[1].contains("  webhook-receiver   INFO  stored delivery erp#m-1"), "{}", way.stdout);
+    assert!(lines[2..].iter().any(|line| line.contains("order-notifier") && line.contains("order:1:ready")));
+    assert_eq!(way.stderr, "");
+    let problems = logs(&["--problems"]).await.stdout;
+    let lines: Vec<&str> = problems.lines().collect();
+    assert!(lines.len() == 2 && lines[1].contains("WARN  refused a delivery: "), "{problems}");
+    assert!(lines[1].ends_with("  http.status=401  sender.name=erp"), "{problems}");
+    let answered = logs(&["--log", "api", "--json"]).await.stdout;
+    let messages: Vec<Value> =
+        answered.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["message"].clone()).collect();
+    assert_eq!(messages, ["POST /stores/{store} was answered 200", "POST /stores/{store} was answered 401"]);
+    let earlier = logs(&["--since", "2h", "--until", "1h"]).await.stdout;
+    assert!(earlier.starts_with("No such lines since "), "{earlier}");
+    assert_eq!(logs(&["--log", "notifier"]).await.code, 2);
+
+    let mut tail = command(state.path(), &["tail", "m-3"]);
+    let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut notes = BufReader::new(tail.stderr.take().unwrap()).lines();
+    let mut followed = BufReader::new(tail.stdout.take().unwrap()).lines();
+    assert!(next_line(&mut notes).await.starts_with("Following the log of story."));
+    world.deliver(world.erp_post("m-3", "ready", "3", PHONE)).await;
+    assert!(next_line(&mut followed).await.ends_with(" (Asia/Jerusalem)"));
+    assert!(next_line(&mut followed).await.ends_with("stored delivery erp#m-3"));
+    tail.kill().await.unwrap();
+
+    // A reader may read all of them.
+    let request = LogRequest {
+        logs: [&FUNCTIONS[..], &[API_LOG]].concat().into_iter().map(str::to_owned).collect(),
+        text: None,
+        only_problems: false,
+    };
+    let reader = connect(&world, "local-ReaderRole");
+    let found = reader.read_log_lines(&request, world.now() - SignedDuration::from_hours(1), None).await.unwrap();
+    assert!(found.lines.iter().any(|line| line.function == API_LOG) && found.complete_until.is_none(), "{found:?}");
     world.stack.shutdown().await;
 }

@@ -334,9 +334,9 @@ mod tests {
         FunctionLogLine {
             at: Timestamp::UNIX_EPOCH,
             function: "order-notifier".to_owned(),
-            level: None,
             message: String::new(),
             fields,
+            ..FunctionLogLine::default()
         }
     }
 

@@ -1,4 +1,4 @@
-//! The log lines of the functions, through CloudWatch Logs.
+//! The log lines of the functions and of the API, through CloudWatch Logs.
 //!
 //! Promises: a search sends a limited number of requests. It returns what those found, the oldest
 //! first.
@@ -16,15 +16,18 @@ use crate::client_stack::ClientStack;
 pub const FUNCTIONS: [&str; 5] =
     ["webhook-receiver", "order-notifier", "reminder-scheduler", "lead-first-touch", "conversation-sync"];
 
+/// The access log of the API, by the name that a person gives it.
+pub const API_LOG: &str = "api";
+
 /// The most lines of one response.
 const MAX_PAGE_LINES: i32 = 1000;
 
 /// A log could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the log of the function {function} could not be read")]
+#[error("the log group {group} could not be read")]
 pub struct LogError {
-    /// The full name of the function.
-    pub function: String,
+    /// The log group.
+    pub group: String,
     /// Why.
     #[source]
     source: Box<SdkError<FilterLogEventsError>>,
@@ -33,7 +36,7 @@ pub struct LogError {
 /// Which lines are searched.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogSearch<'a> {
-    /// The name of the function: `order-notifier`.
+    /// The name of the function, such as `order-notifier`, or [`API_LOG`].
     pub(crate) function: &'a str,
     /// Written at this time or later.
     pub(crate) since: Timestamp,
@@ -53,12 +56,15 @@ pub(crate) struct FoundLines {
     pub(crate) has_more: bool,
 }
 
-/// A log line of a function.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// A log line of a function or of the API.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct FunctionLogLine {
+    /// What the log calls it. No two lines have the same.
+    #[serde(skip)]
+    pub(crate) id: String,
     /// When it was written.
     pub at: Timestamp,
-    /// The function, without the client's name.
+    /// The function, without the client's name, or [`API_LOG`].
     pub function: String,
     /// `INFO`, `WARN`, `ERROR`. Absent for metrics and for Lambda's own lines.
     pub level: Option<String>,
@@ -74,6 +80,7 @@ impl FunctionLogLine {
         let fields = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
         let own_text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
         Some(Self {
+            id: event.event_id().unwrap_or_default().to_owned(),
             at: Timestamp::from_millisecond(event.timestamp()?).ok()?,
             function: function.to_owned(),
             level: own_text("level"),
@@ -89,29 +96,39 @@ impl FunctionLogLine {
 }
 
 impl ClientStack {
-    /// The log group of a function.
+    /// The log group of a function, or of the API.
     pub(crate) fn log_group(&self, function: &str) -> String {
-        format!("/aws/lambda/{}", self.function_name(function))
+        match function {
+            API_LOG => format!("/aws/vendedlogs/apigateway/tellonce-{}", self.client()),
+            function => format!("/aws/lambda/{}", self.function_name(function)),
+        }
     }
 
-    /// Searches the log of a function.
+    /// Searches a log for lines that contain the phrase.
     pub(crate) async fn search_log(&self, search: LogSearch<'_>) -> Result<FoundLines, LogError> {
+        self.search_log_by(search, search.phrase.map(quote_phrase).as_deref()).await
+    }
+
+    /// Searches a log for lines that match a filter pattern in place of the phrase.
+    pub(crate) async fn search_log_by(
+        &self,
+        search: LogSearch<'_>,
+        pattern: Option<&str>,
+    ) -> Result<FoundLines, LogError> {
+        let group = self.log_group(search.function);
         let mut found = FoundLines::default();
         let mut token = None;
         for _ in 0..search.requests {
             let page = self
                 .logs
                 .filter_log_events()
-                .log_group_name(self.log_group(search.function))
+                .log_group_name(&group)
                 .start_time(search.since.as_millisecond())
                 .set_end_time(search.until.map(Timestamp::as_millisecond))
-                .set_filter_pattern(search.phrase.map(quote_phrase))
+                .set_filter_pattern(pattern.map(str::to_owned))
                 .limit(MAX_PAGE_LINES)
                 .set_next_token(token.take());
-            let page = page
-                .send()
-                .await
-                .map_err(|error| LogError { function: self.function_name(search.function), source: Box::new(error) })?;
+            let page = page.send().await.map_err(|error| LogError { group: group.clone(), source: Box::new(error) })?;
             let lines = page.events().iter().filter_map(|event| FunctionLogLine::of_event(search.function, event));
             found.lines.extend(lines);
             token = page.next_token;

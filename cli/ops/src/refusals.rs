@@ -95,9 +95,9 @@ mod tests {
         let line = |second: i64, fields: serde_json::Value| FunctionLogLine {
             at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second),
             function: "webhook-receiver".to_owned(),
-            level: None,
             message: "refused a delivery: the signature does not match".to_owned(),
             fields: fields.as_object().unwrap().clone(),
+            ..FunctionLogLine::default()
         };
         let mut lines: Vec<_> =
             (0..12).map(|second| line(second, json!({"sender.name": "shop", "http.status": 401}))).collect();

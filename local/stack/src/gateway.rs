@@ -28,6 +28,7 @@ use tellonce_fakes::{generate_id, server::ConnectionAbort};
 
 use crate::{
     ACCOUNT,
+    access_log::AccessLog,
     clock::LocalClock,
     functions::{FunctionPool, InvokeError},
     metrics::MetricLog,
@@ -42,6 +43,9 @@ const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Media types whose bodies arrive as text; all others are base64.
 const TEXT_TYPES: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
 
+/// The route of a request that has none, in the access log.
+const NO_ROUTE: &str = "-";
+
 /// The routes of a template and the functions behind them.
 #[derive(Debug)]
 pub(crate) struct HttpGateway {
@@ -54,6 +58,7 @@ pub(crate) struct HttpGateway {
     clock: Arc<LocalClock>,
     metrics: Arc<MetricLog>,
     posts: PostRecorder,
+    access_log: AccessLog,
 }
 
 impl HttpGateway {
@@ -63,6 +68,7 @@ impl HttpGateway {
         clock: Arc<LocalClock>,
         metrics: Arc<MetricLog>,
         posts: PostRecorder,
+        access_log: AccessLog,
     ) -> Self {
         let routes = template
             .functions
@@ -70,7 +76,7 @@ impl HttpGateway {
             .flat_map(|function| function.routes.iter().map(|route| (route.clone(), function.name.clone())))
             .collect();
         let (stage, api) = (template.address_segment.clone(), template.api.clone());
-        Self { routes, stage, api, functions, clock, metrics, posts }
+        Self { routes, stage, api, functions, clock, metrics, posts, access_log }
     }
 
     /// What comes before the path of every route: nothing, or the stage.
@@ -96,7 +102,8 @@ impl HttpGateway {
             let route_path = path.clone();
             let handler = move |parameters: RawPathParams, request: Request| async move {
                 let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-                gateway.count_response(gateway.serve_request(&route_path, parameters, request).await)
+                let route = gateway.route_key(&route_path, request.method());
+                gateway.log_response(&route, gateway.serve_request(&route_path, parameters, request).await)
             };
             router = router.route(&format!("{}{path}", self.address_prefix()), any(handler));
         }
@@ -104,14 +111,22 @@ impl HttpGateway {
             if method == Method::POST {
                 self.posts.record_unknown_address();
             }
-            self.count_response(not_found())
+            self.log_response(NO_ROUTE, not_found())
         })
     }
 
-    /// Counts a response of a client's or a server's fault, as API Gateway does
+    /// The route of a request in the access log.
+    fn route_key(&self, path: &str, method: &Method) -> String {
+        let is_route = |(route, _): &(HttpRoute, String)| route.path == path && method.as_str() == route.method;
+        if self.routes.iter().any(is_route) { format!("{method} {path}") } else { NO_ROUTE.to_owned() }
+    }
+
+    /// Writes a response to the access log, and counts those of a client's or a server's fault, as
+    /// API Gateway does
     /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html>).
-    fn count_response(&self, response: Response) -> Response {
+    fn log_response(&self, route: &str, response: Response) -> Response {
         let status = response.status();
+        self.access_log.add_request(route, status.as_u16());
         if status.is_client_error() || status.is_server_error() {
             let name = if status.is_client_error() { "4xx" } else { "5xx" };
             self.metrics.count_event("AWS/ApiGateway", name, ("ApiId", &self.api));
@@ -367,7 +382,10 @@ mod tests {
         let log = Arc::new(ActivityLog::open(clock.clone(), None).unwrap());
         let posts = PostRecorder { log, stored: Arc::default(), files: None };
         let functions = Arc::new(functions);
-        Arc::new(HttpGateway { routes, stage, api, functions, clock, metrics, posts }).build_router()
+        // The open file is enough.
+        let folder = tempfile::tempdir().unwrap();
+        let access_log = AccessLog::open(folder.path(), clock.clone()).unwrap();
+        Arc::new(HttpGateway { routes, stage, api, functions, clock, metrics, posts, access_log }).build_router()
     }
 
     fn test_route(method: &str, path: &str) -> HttpRoute {

@@ -9,6 +9,7 @@
 //! Roles are enforced for tables, secrets and what operators call (`iam`). Not imitated: other
 //! permissions, memory and CPU limits, concurrency limits.
 
+mod access_log;
 pub mod activity;
 pub mod alarms;
 pub mod build;

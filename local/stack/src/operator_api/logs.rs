@@ -1,4 +1,5 @@
-//! `FilterLogEvents` of CloudWatch Logs, from the files with the output of the functions.
+//! `FilterLogEvents` of CloudWatch Logs, from the files with the output of the functions and the
+//! access log.
 //!
 //! A line has the time that it names. Of filter patterns, the local stack has terms: words and
 //! quoted phrases that a line contains all of, or any of those with `?` before them.
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{ACCOUNT, REGION, iam::RequestedAction};
+use crate::{ACCOUNT, REGION, access_log, iam::RequestedAction};
 
 /// The most events of a response, as in AWS.
 const MAX_EVENTS: usize = 10_000;
@@ -21,13 +22,27 @@ const MAX_EVENTS: usize = 10_000;
 pub(crate) struct LogsApi {
     /// What the group of each function begins with.
     group_prefix: String,
-    /// The folder with a file for each function.
+    /// The group of the access log.
+    access_group: String,
+    /// The folder with a file for each group.
     folder: PathBuf,
 }
 
 impl LogsApi {
     pub(crate) fn new(client: &str, folder: PathBuf) -> Self {
-        Self { group_prefix: format!("/aws/lambda/tellonce-{client}-"), folder }
+        Self {
+            group_prefix: format!("/aws/lambda/tellonce-{client}-"),
+            access_group: format!("/aws/vendedlogs/apigateway/tellonce-{client}"),
+            folder,
+        }
+    }
+
+    /// The name of the file of a group, without `.log`.
+    fn find_file<'a>(&self, group: &'a str) -> Option<&'a str> {
+        if group == self.access_group {
+            return Some(access_log::NAME);
+        }
+        group.strip_prefix(&self.group_prefix).filter(|name| is_plain(name))
     }
 
     pub(super) fn answer(&self, operation: &str, request: &Value) -> (StatusCode, Value) {
@@ -38,26 +53,24 @@ impl LogsApi {
             );
         }
         let group = request["logGroupName"].as_str().unwrap_or_default();
-        let Some(function) = group.strip_prefix(&self.group_prefix).filter(|name| is_plain(name)) else {
+        let Some(name) = self.find_file(group) else {
             return refuse("ResourceNotFoundException", "The specified log group does not exist.");
         };
         let Ok(pattern) = FilterPattern::parse(request["filterPattern"].as_str().unwrap_or_default()) else {
             return refuse("InvalidParameterException", "the local stack knows filter patterns of terms only");
         };
         // A function that was never started has no file.
-        let text = std::fs::read(self.folder.join(format!("{function}.log"))).unwrap_or_default();
+        let text = std::fs::read(self.folder.join(format!("{name}.log"))).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let since = request["startTime"].as_i64().unwrap_or(i64::MIN);
         let until = request["endTime"].as_i64().unwrap_or(i64::MAX);
-        let lines = text.lines().filter_map(read_line).filter(|(_, line)| pattern.matches(line));
-        let mut events: Vec<(i64, &str)> = lines
-            .map(|(at, line)| (find_time(line).unwrap_or(at), line))
-            .filter(|(at, _)| (since..=until).contains(at))
-            .collect();
-        events.sort_by_key(|(at, _)| *at);
+        let lines = (0..).zip(text.lines()).filter_map(|(number, line)| read_line(number, line));
+        let mut events: Vec<LogEvent<'_>> =
+            lines.filter(|event| pattern.matches(event.text) && (since..=until).contains(&event.at)).collect();
+        events.sort_by_key(|event| event.at);
         let from = request["nextToken"].as_str().and_then(|token| token.parse::<usize>().ok()).unwrap_or(0);
         let limit = request["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_EVENTS);
-        let page: Vec<Value> = (from..).zip(events.iter().skip(from)).take(limit).map(describe_event).collect();
+        let page: Vec<Value> = events.iter().skip(from).take(limit).map(LogEvent::describe).collect();
         let next = from + page.len();
         let mut answer = json!({"events": page, "searchedLogStreams": []});
         if next < events.len() {
@@ -82,11 +95,22 @@ fn is_plain(function: &str) -> bool {
     !function.is_empty() && function.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
-/// The time at which the stack read a line, and the line.
-fn read_line(line: &str) -> Option<(i64, &str)> {
+/// A line of a log.
+#[derive(Debug)]
+struct LogEvent<'a> {
+    /// Its place in the file, which stays.
+    number: u64,
+    /// In unix milliseconds.
+    at: i64,
+    text: &'a str,
+}
+
+/// Reads a line of a file: the time at which the stack read it, a process id, and what it says.
+fn read_line(number: u64, line: &str) -> Option<LogEvent<'_>> {
     let mut parts = line.splitn(3, ' ');
-    let at = parts.next()?.parse().ok()?;
-    Some((at, parts.nth(1)?))
+    let read_at = parts.next()?.parse().ok()?;
+    let text = parts.nth(1)?;
+    Some(LogEvent { number, at: find_time(text).unwrap_or(read_at), text })
 }
 
 /// The time that a line names, in unix milliseconds.
@@ -96,14 +120,16 @@ fn find_time(line: &str) -> Option<i64> {
     own.map(jiff::Timestamp::as_millisecond).or_else(|| fields["_aws"]["Timestamp"].as_i64())
 }
 
-fn describe_event((number, (at, line)): (usize, &(i64, &str))) -> Value {
-    json!({
-        "eventId": format!("{number:056}"),
-        "logStreamName": "local",
-        "timestamp": at,
-        "ingestionTime": at,
-        "message": line,
-    })
+impl LogEvent<'_> {
+    fn describe(&self) -> Value {
+        json!({
+            "eventId": format!("{:056}", self.number),
+            "logStreamName": "local",
+            "timestamp": self.at,
+            "ingestionTime": self.at,
+            "message": self.text,
+        })
+    }
 }
 
 /// The terms that a line must contain.
@@ -176,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn an_event_keeps_its_id_whatever_else_is_found() {
+        let ids = |request: &Value| -> Vec<String> {
+            let (_, answer) = search(request);
+            answer["events"].as_array().unwrap().iter().map(|event| event["eventId"].to_string()).collect()
+        };
+        let all = ids(&json!({}));
+        assert_eq!(ids(&json!({"startTime": 2000})), all[1..]);
+    }
+
+    #[test]
     fn a_long_answer_has_pages() {
         let (_, first) = search(&json!({"limit": 3}));
         assert_eq!((first["events"].as_array().unwrap().len(), first["nextToken"].as_str()), (3, Some("3")));
@@ -189,6 +225,8 @@ mod tests {
             assert_eq!(search(&json!({"filterPattern": pattern})).0, StatusCode::BAD_REQUEST, "{pattern}");
         }
         let api = LogsApi::new("demo", "absent".into());
+        let access_log = json!({"logGroupName": "/aws/vendedlogs/apigateway/tellonce-demo"});
+        assert_eq!(api.answer("FilterLogEvents", &access_log).0, StatusCode::OK);
         for group in ["/aws/lambda/other", "/aws/lambda/tellonce-demo-../x"] {
             let (_, answer) = api.answer("FilterLogEvents", &json!({"logGroupName": group}));
             assert_eq!(answer["__type"], "ResourceNotFoundException");

@@ -34,6 +34,7 @@ use tellonce_ops::{LocalEndpoints, LocalStackFile, TableNames};
 use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::{
+    access_log::AccessLog,
     activity::{self, ActivityLog},
     clock::LocalClock,
     dynamo::EmbeddedDynamo,
@@ -169,6 +170,7 @@ impl LocalStack {
                     stored,
                     files: options.record.clone().map(DeliveryRecording::new),
                 },
+                AccessLog::open(&state.file_path("logs"), clock.clone())?,
             )),
             readers: open_readers(&template, &shared)?,
             scheduled: list_scheduled(&template),
