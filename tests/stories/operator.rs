@@ -9,7 +9,7 @@ use tellonce_core::{client_config::ClientConfig, contact::Phone};
 use tellonce_fakes::services::{FakeFault, FakeService};
 use tellonce_ops::{
     CallError, ClientStack, CommandOutcome, CommandRunner, CustomerAddress, DeadLettersResult, LineAction, Operation,
-    OperatorCommand, OperatorError, Plan, ReplaySelection, list_operations,
+    OperatorCommand, OperatorError, Plan, QueueAction, ReplaySelection, list_operations,
 };
 use tellonce_stack::dynamo::{DynamoFault, FaultFrequency, FaultRule};
 
@@ -17,7 +17,7 @@ use crate::{
     booking_endpoint::crm_post,
     calendars::{advance_to_day_before, diary_event, whole_minute_in_hours},
     conversations::{
-        ALL_CRM_NAMES, CRMS_TOML, assert_each_message_once, crm_and_target_secrets, settle_line_events,
+        ALL_CRM_NAMES, CRMS_TOML, assert_each_message_once, crm_and_target_secrets, entry_counts, settle_line_events,
         write_from_phone,
     },
     feeds::{ANNA_TOML, anna_secrets, poll_later},
@@ -180,14 +180,38 @@ async fn refused_entries_are_made_once_after_a_retry() {
         world.tick_conversations().await;
     }
     world.stack.fakes().heal();
-    let retry = |queue: &str| OperatorCommand::Retry { queue: queue.to_owned() };
+    let retry = |queue: &str| OperatorCommand::Queue { action: QueueAction::Retry, queue: queue.to_owned() };
     let (plan, retried) = operate(&world, retry("crm:hub")).await;
-    assert!(matches!(&plan, Plan::Retry(queue) if queue.refused == 1), "{plan:?}");
+    assert!(matches!(&plan, Plan::Queue(queue) if queue.refused == 1), "{plan:?}");
     assert_eq!(retried.unwrap().to_string(), "1 task waits again");
     world.advance_time(SignedDuration::from_mins(1));
     world.tick_conversations().await;
     assert_each_message_once(&world, &ALL_CRM_NAMES);
     assert!(refuse(&world, retry("crm:none")).await.contains("crm:hub"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_tasks_are_never_done_and_new_ones_are() {
+    let extra_secrets = crm_and_target_secrets();
+    let world =
+        World::start_with(WorldSetup { extra_toml: CRMS_TOML, line_events: true, extra_secrets, ..setup() }).await;
+    world.stack.fakes().fail_next(FakeService::Crm("hubspot"), FakeFault::Status(503), 100);
+    write_from_phone(&world, PHONE, "Hello");
+    settle_line_events(&world).await;
+    world.tick_conversations().await;
+    let drop = |queue: &str| OperatorCommand::Queue { action: QueueAction::Drop, queue: queue.to_owned() };
+    let (plan, dropped) = operate(&world, drop("crm:hub")).await;
+    assert!(matches!(&plan, Plan::Queue(queue) if (queue.waiting, queue.refused) == (1, 0)), "{plan:?}");
+    assert_eq!(dropped.unwrap().to_string(), "dropped 1 task");
+    assert!(refuse(&world, drop("crm:hub-of-before")).await.contains("known are: "));
+    world.stack.fakes().heal();
+    world.advance_time(SignedDuration::from_hours(2));
+    world.tick_conversations().await;
+    assert_eq!(entry_counts(&world, "hub"), BTreeMap::new());
+    write_from_phone(&world, PHONE, "Hello again");
+    settle_line_events(&world).await;
+    world.tick_conversations().await;
+    assert_eq!(entry_counts(&world, "hub").into_values().collect::<Vec<_>>(), [1]);
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub use operator::{
     CommandOutcome, CommandRunner, ContactReport, CustomerAddress, DeadLetter, DeadLettersPlan, DeadLettersResult,
     DeliveryPlan, DonePlan, FeedPlan, ForgetPlan, ForgetReceipt, FormPlan, LineAction, LinePlan, LineTestPlan,
     LineTestVerdict, OperatorCommand, OperatorError, OptOutPlan, PersonCount, PersonEntry, PersonExport, Plan,
-    Progress, ReplayPlan, ReplaySelection, ReplaySpan, ResendPlan, RetryPlan, list_operations,
+    Progress, QueueAction, QueuePlan, ReplayPlan, ReplaySelection, ReplaySpan, ResendPlan, list_operations,
 };
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
 pub use refusals::{MAX_REFUSALS, Refusal, SenderRefusals};

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_told_from_what_went_well_and_worded() {
+    fn a_problem_differs_from_what_went_well_and_is_worded() {
         let report = |status: &str| json!({"type": "platform.report", "record": {"status": status}});
         let request = |status: &str| json!({"route": "POST /stores/{store}", "status": status});
         for (function, level, fields, expected) in [

@@ -12,8 +12,9 @@ pub(crate) enum OperatorCliCommand {
     Hold(HoldArguments),
     /// Starts a line again. What is still useful goes out within the line's rate.
     Release(LineArguments),
-    /// Drops the messages that wait for a line now, such as those with a wrong text.
-    Drop(LineArguments),
+    /// Drops the messages that wait for a line now, such as those with a wrong text, or the tasks of
+    /// a CRM or a target that are not done.
+    Drop(DropArguments),
     /// Decides about the leads of a held form.
     #[command(subcommand)]
     Form(FormCommand),
@@ -82,6 +83,18 @@ pub(crate) struct HoldArguments {
 pub(crate) struct LineArguments {
     /// The line, by its name in client.toml.
     pub(super) line: String,
+    #[command(flatten)]
+    pub(super) reason: ReasonArguments,
+    #[command(flatten)]
+    pub(super) action: ActionArguments,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DropArguments {
+    /// The line, by its name in client.toml, or a queue: crm: or target: and the name, such as
+    /// crm:sales. A queue that client.toml no longer has can be dropped, too.
+    #[arg(value_name = "LINE|QUEUE")]
+    pub(super) name: String,
     #[command(flatten)]
     pub(super) reason: ReasonArguments,
     #[command(flatten)]

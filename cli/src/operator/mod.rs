@@ -17,7 +17,8 @@ use std::{
 use serde_json::json;
 use tellonce_core::ledger::ResendDecision;
 use tellonce_ops::{
-    CommandOutcome, CommandRunner, LineAction, OperatorCommand, Plan, Progress, ReplaySelection, list_operations,
+    CommandOutcome, CommandRunner, LineAction, OperatorCommand, Plan, Progress, QueueAction, ReplaySelection,
+    list_operations,
 };
 
 use crate::{
@@ -59,7 +60,12 @@ async fn run(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {
             RequestedAction::new(&arguments.action, &arguments.reason).run_command(command).await
         }
         OperatorCliCommand::Drop(arguments) => {
-            let command = OperatorCommand::Line { action: LineAction::Drop, line: arguments.line.clone() };
+            // The name of a line has no colon, and that of a queue has one.
+            let command = if arguments.name.contains(':') {
+                OperatorCommand::Queue { action: QueueAction::Drop, queue: arguments.name.clone() }
+            } else {
+                OperatorCommand::Line { action: LineAction::Drop, line: arguments.name.clone() }
+            };
             RequestedAction::new(&arguments.action, &arguments.reason).run_command(command).await
         }
         OperatorCliCommand::Form(command) => {
@@ -75,7 +81,7 @@ async fn run(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {
             RequestedAction::new(&arguments.action, &arguments.reason).run_command(command).await
         }
         OperatorCliCommand::Retry(arguments) => {
-            let command = OperatorCommand::Retry { queue: arguments.queue.clone() };
+            let command = OperatorCommand::Queue { action: QueueAction::Retry, queue: arguments.queue.clone() };
             RequestedAction::new(&arguments.action, &arguments.reason).run_command(command).await
         }
         OperatorCliCommand::OptOut(arguments) => change_opt_out(arguments, true).await,

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use tellonce_ops::{
     ContactReport, DeadLetter, DeadLettersPlan, DeliveryPlan, DonePlan, FeedPlan, ForgetPlan, FormPlan, LineAction,
-    LinePlan, LineTestPlan, Operation, OptOutPlan, Plan, ReplayPlan, ResendPlan, RetryPlan,
+    LinePlan, LineTestPlan, Operation, OptOutPlan, Plan, QueueAction, QueuePlan, ReplayPlan, ResendPlan,
 };
 
 use crate::people_time::PeopleTime;
@@ -30,7 +30,7 @@ pub(crate) fn render_plan(
         Plan::LineTest(plan) => write_line_test(&mut text, plan),
         Plan::Form(plan) => write_form(&mut text, plan),
         Plan::Feed(plan) => write_feed(&mut text, plan, time),
-        Plan::Retry(plan) => write_retry(&mut text, plan),
+        Plan::Queue(plan) => write_queue(&mut text, plan),
         Plan::OptOut(plan) => write_opt_out(&mut text, plan, time),
         Plan::Forget(plan) => write_forget(&mut text, plan, time),
         Plan::Done(plan) => write_done(&mut text, plan, time),
@@ -119,9 +119,18 @@ fn write_feed(text: &mut String, plan: &FeedPlan, time: &PeopleTime<'_>) -> fmt:
     )
 }
 
-fn write_retry(text: &mut String, plan: &RetryPlan) -> fmt::Result {
+fn write_queue(text: &mut String, plan: &QueuePlan) -> fmt::Result {
+    if plan.action == QueueAction::Drop {
+        writeln!(text, "  {}.", count(plan.waiting, "task waits", "tasks wait"))?;
+    }
     writeln!(text, "  {}.", count(plan.refused, "task is refused", "tasks are refused"))?;
-    writeln!(text, "  Each is tried again, as a new task would be.")
+    match plan.action {
+        QueueAction::Retry => writeln!(text, "  Each is tried again, as a new task would be."),
+        QueueAction::Drop => writeln!(
+            text,
+            "  None of them is tried again. A task that is being tried now stays: it may arrive. New tasks are made."
+        ),
+    }
 }
 
 fn write_opt_out(text: &mut String, plan: &OptOutPlan, time: &PeopleTime<'_>) -> fmt::Result {
@@ -325,6 +334,9 @@ mod tests {
                 messages_per_minute: 20,
             })
         };
+        let queue = |action, waiting, refused| {
+            Plan::Queue(QueuePlan { action, queue: "crm:sales".to_owned(), waiting, refused })
+        };
         let form = |greets, held| Plan::Form(FormPlan { form: "contact".to_owned(), greets, held });
         let feed = Plan::Feed(FeedPlan {
             calendar: "diary".to_owned(),
@@ -341,7 +353,8 @@ mod tests {
             (form(true, 1), None),
             (form(false, 30), Some("an attack")),
             (feed, None),
-            (Plan::Retry(RetryPlan { queue: "crm:sales".to_owned(), refused: 7 }), None),
+            (queue(QueueAction::Retry, 0, 7), None),
+            (queue(QueueAction::Drop, 1, 7), None),
         ]));
     }
 

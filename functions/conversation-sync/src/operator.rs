@@ -8,8 +8,9 @@
 //! | `{"replay": {…}}` | processes deliveries again: see [`tellonce_core::replay`] |
 //! | `{"person": {…}}` | finds or erases what is stored of a person: [`tellonce_core::person`] |
 //! | `{"retry": "crm:hubspot"}` | lets all refused tasks of a CRM or target wait again |
+//! | `{"drop": "crm:hubspot"}` | ends its waiting and its refused tasks without doing them |
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tellonce_core::{
     clock::{Clock, Deadline},
@@ -23,12 +24,14 @@ use tellonce_core::{
 
 use crate::{
     person::{PersonSearch, PersonSearchError},
-    record_store::{ItemKey, RecordStore, RecordStoreError, RecordUpdate},
+    record_store::{RecordStore, RecordStoreError, RecordUpdate},
     task::QueueTask,
 };
 
-/// The most tasks of one `retry` command.
-const TASKS_PER_RETRY: i32 = 500;
+/// The most tasks that one command reads at once.
+const TASKS_PER_PAGE: i32 = 500;
+/// Tasks wait for minutes or hours. So all of a queue are due before this.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 /// A command. Numbers are E.164.
 #[derive(Deserialize)]
@@ -44,6 +47,8 @@ pub enum SyncCommand {
     Replay(ReplayCommand),
     /// Retries the refused tasks of a queue: `crm:{name}` or `target:{name}`.
     Retry(String),
+    /// Drops the waiting and the refused tasks of a queue, which `client.toml` need not have.
+    Drop(String),
     /// Finds or erases what is stored of a person.
     Person(PersonCommand),
 }
@@ -71,6 +76,13 @@ pub enum CommandResult {
         /// Whether there may be more: repeat the command.
         more: bool,
     },
+    /// Of `drop`.
+    Dropped {
+        /// How many tasks were dropped.
+        dropped: usize,
+        /// Whether there may be more: repeat the command.
+        more: bool,
+    },
     /// Of `person`.
     Person(PersonPage),
 }
@@ -81,7 +93,7 @@ pub enum SyncOperatorError {
     /// Not a known command.
     #[error(
         "unknown command: use {{\"contact\": \"+972…\"}}, {{\"opt_in\": \"+972…\"}}, {{\"opt_out\": \"+972…\"}}, \
-         {{\"replay\": {{…}}}}, {{\"person\": {{…}}}} or {{\"retry\": \"crm:…\"}}"
+         {{\"replay\": {{…}}}}, {{\"person\": {{…}}}}, {{\"retry\": \"crm:…\"}} or {{\"drop\": \"crm:…\"}}"
     )]
     UnknownCommand,
     /// Not a phone number.
@@ -137,6 +149,7 @@ impl SyncOperator<'_> {
             }
             SyncCommand::Person(command) => Ok(CommandResult::Person(self.person.search(command, deadline).await?)),
             SyncCommand::Retry(queue) => self.retry_refused_tasks(queue).await,
+            SyncCommand::Drop(queue) => self.drop_tasks(queue).await,
         }
     }
 
@@ -161,24 +174,7 @@ impl SyncOperator<'_> {
             return Err(SyncOperatorError::UnknownQueue(self.queue_names.join(", ")));
         }
         let now = self.clock.now();
-        let (mut retried, mut from) = (0, None);
-        let more = loop {
-            let refused = self.store.list_due(&refused_queue_name(queue), now, TASKS_PER_RETRY, from.take()).await?;
-            for item_key in &refused.keys {
-                // A row that fails does not stop the others.
-                match self.retry_task(item_key, now).await {
-                    Ok(changed) => retried += usize::from(changed),
-                    Err(error) => {
-                        let problem = error_chain(&error);
-                        tracing::error!(task.id = %item_key, "could not retry task {item_key}: {problem}");
-                    }
-                }
-            }
-            match refused.next {
-                Some(next) if retried == 0 => from = Some(next),
-                next => break next.is_some(),
-            }
-        };
+        let (retried, more) = self.change_tasks(&refused_queue_name(queue), now, QueueTask::retry).await?;
         tracing::info!(
             queue.name = queue,
             tasks.retried = retried,
@@ -187,12 +183,50 @@ impl SyncOperator<'_> {
         Ok(CommandResult::Retried { retried, more })
     }
 
-    /// Lets one task wait again, if it is still refused.
-    async fn retry_task(&self, key: &ItemKey, now: Timestamp) -> Result<bool, RecordStoreError> {
-        let retry = |before: Option<&QueueTask>| match before.and_then(|task| task.retry(now)) {
-            Some(next) => RecordUpdate::write(next, true),
-            None => RecordUpdate::keep(false),
-        };
-        self.store.update_record(key, retry).await
+    async fn drop_tasks(&self, queue: &str) -> Result<CommandResult, SyncOperatorError> {
+        let (mut dropped, mut more) = (0, false);
+        for queue in [queue, &refused_queue_name(queue)] {
+            let (of_queue, has_more) = self.change_tasks(queue, self.clock.now(), QueueTask::drop).await?;
+            dropped += of_queue;
+            more |= has_more;
+        }
+        tracing::info!(
+            queue.name = queue,
+            tasks.dropped = dropped,
+            "operator dropped {dropped} tasks of queue {queue}"
+        );
+        Ok(CommandResult::Dropped { dropped, more })
+    }
+
+    /// Changes the tasks of an index queue, at most a page with changes. Returns how many were
+    /// changed, and whether there may be more.
+    async fn change_tasks(
+        &self,
+        queue: &str,
+        now: Timestamp,
+        change: fn(&QueueTask, Timestamp) -> Option<QueueTask>,
+    ) -> Result<(usize, bool), SyncOperatorError> {
+        let (mut changed, mut from) = (0, None);
+        loop {
+            let page = self.store.list_due(queue, now + LONGEST_WAIT, TASKS_PER_PAGE, from.take()).await?;
+            for item_key in &page.keys {
+                let update = |before: Option<&QueueTask>| match before.and_then(|task| change(task, now)) {
+                    Some(next) => RecordUpdate::write(next, true),
+                    None => RecordUpdate::keep(false),
+                };
+                // A row that fails does not stop the others.
+                match self.store.update_record(item_key, update).await {
+                    Ok(is_changed) => changed += usize::from(is_changed),
+                    Err(error) => {
+                        let problem = error_chain(&error);
+                        tracing::error!(task.id = %item_key, "could not change task {item_key}: {problem}");
+                    }
+                }
+            }
+            match page.next {
+                Some(next) if changed == 0 => from = Some(next),
+                next => return Ok((changed, next.is_some())),
+            }
+        }
     }
 }

@@ -46,7 +46,7 @@ pub use operator_error::OperatorError;
 pub use person::{ForgetPlan, ForgetReceipt, PersonCount, PersonEntry, PersonExport};
 pub use replay::{DeliveryPlan, ReplayPlan, ReplaySelection};
 pub use resend::ResendPlan;
-pub use task_queue::RetryPlan;
+pub use task_queue::{QueueAction, QueuePlan};
 
 use access::StackAccess;
 pub(crate) use line_test::TESTING_FUNCTION;
@@ -86,8 +86,10 @@ pub enum OperatorCommand {
         /// The calendar.
         calendar: String,
     },
-    /// Lets the refused tasks of a queue wait again.
-    Retry {
+    /// Lets the refused tasks of a queue wait again, or drops what is not done.
+    Queue {
+        /// What happens.
+        action: QueueAction,
         /// The queue: `crm:sales`, `target:team`.
         queue: String,
     },
@@ -142,7 +144,7 @@ pub enum Plan {
     /// To a feed.
     Feed(FeedPlan),
     /// To a queue.
-    Retry(RetryPlan),
+    Queue(QueuePlan),
     /// To a contact.
     OptOut(OptOutPlan),
     /// To what is stored of a person.
@@ -168,7 +170,7 @@ impl Plan {
             Self::LineTest(_) | Self::Form(_) | Self::Feed(_) | Self::Done(_) | Self::Resend(_) | Self::Delivery(_) => {
                 false
             }
-            Self::Retry(plan) => plan.refused == 0,
+            Self::Queue(plan) => plan.changes_nothing(),
             Self::OptOut(plan) => plan.contact.opted_out_at.is_some() == plan.opts_out,
             Self::Forget(plan) => plan.found.is_empty(),
             Self::Replay(plan) => plan.outcomes.is_empty(),
@@ -190,7 +192,10 @@ impl fmt::Display for Plan {
             Self::Form(plan) if plan.greets => write!(f, "release the leads of the form {}", plan.form),
             Self::Form(plan) => write!(f, "drop the held leads of the form {}", plan.form),
             Self::Feed(plan) => write!(f, "accept the next read of the feed {}", plan.calendar),
-            Self::Retry(plan) => write!(f, "retry the refused tasks of {}", plan.queue),
+            Self::Queue(plan) => match plan.action {
+                QueueAction::Retry => write!(f, "retry the refused tasks of {}", plan.queue),
+                QueueAction::Drop => write!(f, "drop the tasks of {}", plan.queue),
+            },
             Self::OptOut(plan) if plan.opts_out => write!(f, "opt out {}", plan.contact.contact),
             Self::OptOut(plan) => write!(f, "take back the opt-out of {}", plan.contact.contact),
             Self::Forget(plan) => write!(f, "forget {}", plan.contact.contact),
@@ -223,6 +228,8 @@ pub enum CommandOutcome {
     FeedAccepted,
     /// So many refused tasks wait again.
     Retried(usize),
+    /// So many tasks are never done.
+    Dropped(usize),
     /// Whether an opt-out changed.
     OptOutChanged(bool),
     /// What was erased of a person.
@@ -249,6 +256,7 @@ impl fmt::Display for CommandOutcome {
             Self::Leads { greets: false, deliveries } => write!(f, "dropped {}", count(*deliveries, "lead")),
             Self::FeedAccepted => f.write_str("the next read of the feed counts"),
             Self::Retried(tasks) => write!(f, "{} again", count(*tasks, "task waits|tasks wait")),
+            Self::Dropped(tasks) => write!(f, "dropped {}", count(*tasks, "task")),
             Self::OptOutChanged(true) => f.write_str("the opt-out is changed"),
             Self::OptOutChanged(false) => f.write_str("nothing changed"),
             Self::Forgotten(receipt) => {
@@ -301,7 +309,7 @@ impl<'a> CommandRunner<'a> {
             OperatorCommand::TestLine { line, phone } => Plan::LineTest(line_test::plan(access, line, phone).await?),
             OperatorCommand::Form { form, greets } => Plan::Form(form::plan(access, form, greets).await?),
             OperatorCommand::AcceptFeed { calendar } => Plan::Feed(feed::plan(access, calendar).await?),
-            OperatorCommand::Retry { queue } => Plan::Retry(task_queue::plan(access, queue).await?),
+            OperatorCommand::Queue { action, queue } => Plan::Queue(task_queue::plan(access, action, queue).await?),
             OperatorCommand::OptOut { phone, opts_out } => Plan::OptOut(contact::plan(access, phone, opts_out).await?),
             OperatorCommand::Forget { phone } => Plan::Forget(person::plan(access, &phone).await?),
             OperatorCommand::Done { name } => Plan::Done(done::plan(access, name).await?),
@@ -336,7 +344,13 @@ impl<'a> CommandRunner<'a> {
                 feed::run(access, plan).await?;
                 CommandOutcome::FeedAccepted
             }
-            Plan::Retry(plan) => CommandOutcome::Retried(task_queue::run(access, plan).await?),
+            Plan::Queue(plan) => {
+                let tasks = task_queue::run(access, plan).await?;
+                match plan.action {
+                    QueueAction::Retry => CommandOutcome::Retried(tasks),
+                    QueueAction::Drop => CommandOutcome::Dropped(tasks),
+                }
+            }
             Plan::OptOut(plan) => CommandOutcome::OptOutChanged(contact::run(access, plan).await?),
             Plan::Forget(plan) => CommandOutcome::Forgotten(person::run(access, plan).await?),
             Plan::Done(plan) => {

@@ -205,6 +205,20 @@ impl QueueTask {
         })
     }
 
+    /// The task as an operator drops it: it is never done. None if it is done, or while an owner works
+    /// on it.
+    pub fn drop(&self, now: Timestamp) -> Option<Self> {
+        let is_claimed = self.state == TaskState::Claimed && self.lease_until.is_some_and(|lease| now < lease);
+        if is_claimed || matches!(self.state, TaskState::Done | TaskState::Skipped) {
+            return None;
+        }
+        let mut next = Self { owner: None, lease_until: None, due_at: None, ..self.clone() };
+        next.state = TaskState::Skipped;
+        next.reason = Some("an operator dropped it".to_owned());
+        next.content.clear_texts();
+        Some(next)
+    }
+
     /// The task without what it holds of its customer, and not to be done. None if it holds
     /// nothing. While an owner works on it, it is unavailable.
     pub fn forget(&self, now: Timestamp) -> Result<Option<Self>, TaskUnavailable> {
@@ -312,6 +326,27 @@ mod tests {
             (0..3u8, 1..60i64).prop_map(|(who, lease)| TaskStep::Claim(who, lease)),
             (0..3u8, outcome).prop_map(|(who, outcome)| TaskStep::Settle(who, outcome)),
         ]
+    }
+
+    #[test]
+    fn a_task_is_dropped_unless_it_is_done_or_being_attempted() {
+        let task = waiting_task(at_second(0));
+        let claimed = task.claim("a", at_second(60), at_second(0)).unwrap();
+        let settle = |outcome| claimed.settle("a", outcome, at_second(1)).unwrap();
+        let refused = settle(AttemptOutcome::Refused("no".into()));
+        for (task, is_dropped) in
+            [(&task, true), (&refused, true), (&claimed, false), (&settle(AttemptOutcome::Done(None)), false)]
+        {
+            let dropped = task.drop(at_second(59));
+            assert_eq!(dropped.is_some(), is_dropped, "{task:?}");
+            for dropped in dropped {
+                assert_eq!((dropped.state, dropped.due_in_queue()), (TaskState::Skipped, None));
+                assert!(dropped.expires_at().is_some());
+            }
+        }
+        let given_up = claimed.drop(at_second(60)).unwrap();
+        assert!(given_up.claim("b", at_second(120), at_second(61)).is_err());
+        assert!(given_up.settle("a", AttemptOutcome::Done(None), at_second(61)).is_err(), "its owner lost it");
     }
 
     proptest! {
