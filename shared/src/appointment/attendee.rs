@@ -33,6 +33,8 @@ pub enum SeatHolder {
     Erased {
         /// The subject of the person's contact: `contact:{pseudonym}`.
         contact: String,
+        /// Whether the person asked for it. Only then later bookings bring no reminders.
+        at_request: bool,
     },
 }
 

@@ -10,17 +10,30 @@ impl Appointment {
     /// The header without the people whom `contact_of` names, each by the subject of the contact.
     /// `None` if none of them has a seat. Their reminders are not sent. What the others need stays:
     /// title and place go with the last attendee, or if they contain an erased name or number.
-    pub fn erase_people(&self, contact_of: impl Fn(&Phone) -> Option<String>, now: Timestamp) -> Option<Self> {
+    /// `requested_by` is the contact of the person who asked for it; `None` if the data aged. A
+    /// seat of that person whose data aged earlier counts as asked for from then on.
+    pub fn erase_people(
+        &self,
+        contact_of: impl Fn(&Phone) -> Option<String>,
+        requested_by: Option<&str>,
+        now: Timestamp,
+    ) -> Option<Self> {
         let mut after = self.clone();
         let mut erased: Vec<Attendee> = Vec::new();
         for seat in &mut after.attendees {
-            let Some(attendee) = seat.attendee() else { continue };
-            if let Some(contact) = contact_of(&attendee.phone) {
-                erased.push(attendee.clone());
-                *seat = AttendeeEntry { holder: SeatHolder::Erased { contact }, attending: false };
+            match &mut seat.holder {
+                SeatHolder::Known(attendee) => {
+                    let Some(contact) = contact_of(&attendee.phone) else { continue };
+                    erased.push(attendee.clone());
+                    let holder = SeatHolder::Erased { contact, at_request: requested_by.is_some() };
+                    *seat = AttendeeEntry { holder, attending: false };
+                }
+                SeatHolder::Erased { contact, at_request } => {
+                    *at_request |= requested_by == Some(contact.as_str());
+                }
             }
         }
-        if erased.is_empty() {
+        if after.attendees == self.attendees {
             return None;
         }
         let is_empty = after.attendees.iter().all(|seat| seat.attendee().is_none());
@@ -49,24 +62,40 @@ impl Appointment {
     /// The contacts of the seats whose data was erased.
     pub fn erased_contacts(&self) -> impl Iterator<Item = &str> {
         self.attendees.iter().filter_map(|seat| match &seat.holder {
-            SeatHolder::Erased { contact } => Some(contact.as_str()),
+            SeatHolder::Erased { contact, .. } => Some(contact.as_str()),
             SeatHolder::Known(_) => None,
+        })
+    }
+
+    /// The contacts of the people who asked that their data is erased.
+    fn forgotten_contacts(&self) -> impl Iterator<Item = &str> {
+        self.attendees.iter().filter_map(|seat| match &seat.holder {
+            SeatHolder::Erased { contact, at_request: true } => Some(contact.as_str()),
+            SeatHolder::Erased { .. } | SeatHolder::Known(_) => None,
+        })
+    }
+
+    /// Whether the data of this contact aged away, and the person has not asked for it.
+    pub fn has_aged_seat_of(&self, contact: &str) -> bool {
+        self.attendees.iter().any(|seat| match &seat.holder {
+            SeatHolder::Erased { contact: erased, at_request } => !at_request && erased == contact,
+            SeatHolder::Known(_) => false,
         })
     }
 }
 
 impl AppointmentReport {
-    /// The report without the people whose data was erased from the header: a repeat of a booking
-    /// brings none of them back.
+    /// The report without the people who asked that their data is erased from the header: a repeat
+    /// of a booking brings none of them back. Those whose data aged get reminders again.
     #[must_use]
     pub fn without_erased(mut self, known: &Appointment, contact_of: impl Fn(&Phone) -> String) -> Self {
-        let Some(details) = self.details.as_mut().filter(|_| known.erased_contacts().next().is_some()) else {
+        let Some(details) = self.details.as_mut().filter(|_| known.forgotten_contacts().next().is_some()) else {
             return self;
         };
         let before = details.attendees.len();
         details.attendees.retain(|attendee| {
             let contact = contact_of(&attendee.phone);
-            known.erased_contacts().all(|erased| erased != contact)
+            known.forgotten_contacts().all(|erased| erased != contact)
         });
         if details.attendees.is_empty() && before > 0 {
             (details.title, details.place) = (None, None);
@@ -79,8 +108,13 @@ impl Attendee {
     /// Whether a text contains the name or the number.
     fn occurs_in(&self, text: &str) -> bool {
         let has_name = self.name.as_deref().is_some_and(|name| {
-            let text = text.to_lowercase();
-            name.split_whitespace().any(|word| word.chars().count() > 1 && text.contains(&word.to_lowercase()))
+            // Whole words: the name "Adi" is not in the title "Radiology".
+            let words = |text: &str| {
+                let words = text.split(|symbol: char| !symbol.is_alphanumeric());
+                words.filter(|word| word.chars().count() > 1).map(str::to_lowercase).collect::<Vec<_>>()
+            };
+            let text = words(text);
+            words(name).iter().any(|word| text.contains(word))
         });
         has_name || self.phone.occurs_in(text)
     }
@@ -117,6 +151,10 @@ mod tests {
         }
     }
 
+    fn phone(number: &str) -> Phone {
+        Phone::from_e164(number).unwrap()
+    }
+
     fn contact_of(phone: &Phone) -> String {
         format!("contact:{}", &phone.expose()[10..])
     }
@@ -137,17 +175,43 @@ mod tests {
         let (noa, adi) = (("+972545550199", "Noa Levi"), ("+972525550101", "Adi Sela"));
         let header = apply(None, report("Class of Noa", &[noa, adi]));
         let is_noa = |phone: &Phone| (phone.expose() == noa.0).then(|| contact_of(phone));
-        let erased = header.erase_people(is_noa, Timestamp::UNIX_EPOCH).unwrap();
+        let erased = header.erase_people(is_noa, Some(&contact_of(&phone(noa.0))), Timestamp::UNIX_EPOCH).unwrap();
         assert!(erased.attendees[0].attendee().is_none() && erased.attendees[1] == header.attendees[1]);
         assert_eq!((erased.title.as_deref(), erased.generation), (None, 2), "the title has the name");
-        assert_eq!(erased.erase_people(is_noa, Timestamp::UNIX_EPOCH), None);
+        assert_eq!(erased.erase_people(is_noa, Some(&contact_of(&phone(noa.0))), Timestamp::UNIX_EPOCH), None);
         let again = apply(Some(&erased), report("Class", &[noa, adi]));
         assert_eq!((again.attendees.len(), again.title.as_deref()), (2, Some("Class")));
         assert_eq!(again.attendees[0], erased.attendees[0]);
         let all = |phone: &Phone| Some(contact_of(phone));
-        let empty = again.erase_people(all, Timestamp::UNIX_EPOCH).unwrap();
+        let empty = again.erase_people(all, Some("contact:x"), Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(empty.title, None);
         let repeated = apply(Some(&empty), report("Class", &[noa]));
         assert!(repeated.title.is_none() && repeated.attendees.iter().all(|seat| !seat.attending));
+    }
+
+    #[test]
+    fn who_never_asked_to_be_forgotten_gets_reminders_of_a_later_booking() {
+        let noa = ("+972545550199", "Noa Levi");
+        let header = apply(None, report("Class", &[noa]));
+        let aged = header.erase_people(|phone| Some(contact_of(phone)), None, Timestamp::UNIX_EPOCH).unwrap();
+        let booked = apply(Some(&aged), report("Class", &[noa]));
+        assert!(booked.attendees.iter().any(|seat| seat.attending && seat.is_of(&phone(noa.0))));
+        let contact = contact_of(&phone(noa.0));
+        assert!(aged.has_aged_seat_of(&contact));
+        let asked = aged.erase_people(|_| None, Some(&contact), Timestamp::UNIX_EPOCH).unwrap();
+        assert!(!asked.has_aged_seat_of(&contact));
+        let booked = apply(Some(&asked), report("Class", &[noa]));
+        assert!(booked.attendees.iter().all(|seat| !seat.attending));
+    }
+
+    #[test]
+    fn a_name_inside_another_word_does_not_remove_the_title() {
+        let people = [("+972545550199", "Adi Sela"), ("+972525550101", "Noa")];
+        let is_adi = |it: &Phone| (it.expose() == people[0].0).then(|| contact_of(it));
+        for (title, is_kept) in [("Radiology", true), ("Class of adi, 10:00", false)] {
+            let header = apply(None, report(title, &people));
+            let erased = header.erase_people(is_adi, Some("contact:x"), Timestamp::UNIX_EPOCH).unwrap();
+            assert_eq!(erased.title.is_some(), is_kept, "{title}");
+        }
     }
 }

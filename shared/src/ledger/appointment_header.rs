@@ -58,6 +58,9 @@ struct AttendeeDocument {
     locale: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone: Option<String>,
+    /// The data aged. Without it, the person asked that it is erased.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    aged: bool,
     attending: bool,
 }
 
@@ -151,19 +154,27 @@ impl AttendeeDocument {
     fn from_entry(entry: &AttendeeEntry) -> Self {
         let attending = entry.attending;
         match entry.holder.clone() {
-            SeatHolder::Known(Attendee { phone, name, locale, zone }) => {
-                Self { phone: Some(phone.expose().to_owned()), contact: None, name, locale, zone, attending }
-            }
-            SeatHolder::Erased { contact } => {
-                Self { phone: None, contact: Some(contact), name: None, locale: None, zone: None, attending }
+            SeatHolder::Known(Attendee { phone, name, locale, zone }) => Self {
+                phone: Some(phone.expose().to_owned()),
+                contact: None,
+                name,
+                locale,
+                zone,
+                aged: false,
+                attending,
+            },
+            SeatHolder::Erased { contact, at_request } => {
+                let (contact, aged) = (Some(contact), !at_request);
+                Self { phone: None, contact, name: None, locale: None, zone: None, aged, attending }
             }
         }
     }
 
     fn into_entry(self) -> Option<AttendeeEntry> {
-        let Self { phone, contact, name, locale, zone, attending } = self;
+        let Self { phone, contact, name, locale, zone, aged, attending } = self;
         let Some(phone) = phone else {
-            return Some(AttendeeEntry { holder: SeatHolder::Erased { contact: contact? }, attending: false });
+            let holder = SeatHolder::Erased { contact: contact?, at_request: !aged };
+            return Some(AttendeeEntry { holder, attending: false });
         };
         Some(AttendeeEntry::new(Attendee { phone: Phone::from_e164(&phone).ok()?, name, locale, zone }, attending))
     }

@@ -91,7 +91,7 @@ impl Ledger {
                 self.erase_message(&row, ErasureCause::Age, None, now).await
             }
             LedgerEntry::Appointment(header) if header.has_aged(age, now) => {
-                self.erase_attendees(&header, |_| true, now).await
+                self.erase_attendees(&header, |_| true, None, now).await
             }
             LedgerEntry::Message(_) | LedgerEntry::Appointment(_) => Ok(ErasureResult::Nothing),
         }

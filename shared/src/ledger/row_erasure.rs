@@ -178,14 +178,16 @@ impl Ledger {
     }
 
     /// Erases people from the header of an appointment, only over the header that was read.
+    /// `requested_by`: see [`Appointment::erase_people`].
     pub async fn erase_attendees(
         &self,
         header: &Appointment,
         is_erased: impl Fn(&Phone) -> bool,
+        requested_by: Option<&str>,
         now: Timestamp,
     ) -> Result<ErasureResult, LedgerError> {
         let contact_of = |phone: &Phone| is_erased(phone).then(|| self.contact_subject(phone));
-        match header.erase_people(contact_of, now) {
+        match header.erase_people(contact_of, requested_by, now) {
             None => Ok(ErasureResult::Nothing),
             Some(after) => Ok(erasure_of(&self.save_appointment(Some(header), &after).await?)),
         }

@@ -186,7 +186,9 @@ pub fn apply_change(row: &LedgerRow, change: &RowChange, now: Timestamp) -> Resu
         RowChange::Expire { owner } => expire_row(row, next, owner.as_ref()),
         RowChange::StatusReported { message_id, conversation_id, delivery_status, at } => {
             let next = apply_status_report(row, next, message_id, *delivery_status, *at)?;
-            let conversation_id = next.conversation_id.or_else(|| conversation_id.clone());
+            // A late report does not bring back what was erased.
+            let reported = conversation_id.clone().filter(|_| row.erasure.is_none());
+            let conversation_id = next.conversation_id.or(reported);
             Ok(LedgerRow { conversation_id, ..next })
         }
     }
@@ -336,7 +338,8 @@ fn apply_status_report(
     }
     release_claim(&mut next);
     next.state = MessageState::Accepted;
-    next.message_id = Some(message_id.to_owned());
+    // The id may contain the number, so a late report does not bring back one that was erased.
+    next.message_id = row.message_id.clone().or_else(|| row.erasure.is_none().then(|| message_id.to_owned()));
     // The time of the send is unknown then. The first observation comes close.
     next.accepted_at = row.accepted_at.or(Some(at));
     next.take_delivery_status(delivery_status, at);
@@ -442,6 +445,21 @@ pub(super) mod tests {
                 }
             ),
         ]
+    }
+
+    #[test]
+    fn a_late_report_does_not_bring_back_the_ids_of_a_forgotten_row() {
+        let row = LedgerRow { state: MessageState::Accepted, due_at: None, ..waiting_row() };
+        let row = row.erase(crate::ledger::erasure::ErasureCause::Request, None, at_second(1)).unwrap().unwrap();
+        let change = RowChange::StatusReported {
+            message_id: "true_972545550199@c.us_3EB0".into(),
+            conversation_id: Some("972545550199@c.us".into()),
+            delivery_status: DeliveryStatus::from_status("read").unwrap(),
+            at: at_second(2),
+        };
+        let next = apply_change(&row, &change, at_second(2)).unwrap();
+        assert_eq!((next.message_id, next.conversation_id), (None, None));
+        assert_eq!(next.delivery_status.to_string(), "read");
     }
 
     proptest! {

@@ -139,7 +139,8 @@ impl PersonSearch<'_> {
                 ledger.erase_message(&row, ErasureCause::Request, Some(&walk.contact), now).await?
             }
             PersonRow::Appointment(header) => {
-                ledger.erase_attendees(&header, |phone| phone.is_same_contact(&walk.phone), now).await?
+                let is_own = |phone: &Phone| phone.is_same_contact(&walk.phone);
+                ledger.erase_attendees(&header, is_own, Some(&walk.contact), now).await?
             }
             // The number in a key, such as a conversation's id, can only go with the key.
             PersonRow::Task(_) if walk.command.traces.is_mentioned_in(&key.subject) => {

@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 use tellonce_core::{
-    appointment::Appointment,
+    appointment::{Appointment, SeatHolder},
     attributes::{Item, ItemReader},
     contact::Phone,
     ledger::{LedgerEntry, LedgerRow},
@@ -52,7 +52,8 @@ impl PersonRow {
             ("message", "state") => Self::Record(Box::new(read_record(key, item)?.value)),
             ("conversation", "state") => Self::Conversation(Box::new(read_record(key, item)?.value)),
             ("message" | "conversation", _) => Self::Task(Box::new(read_record(key, item)?)),
-            ("order" | "appointment" | "lead" | "webhook-reply", _) => match LedgerEntry::from_item(item) {
+            ("order" | "appointment" | "lead" | "webhook-reply" | "line-test", _) => match LedgerEntry::from_item(item)
+            {
                 Ok(Some(LedgerEntry::Message(row))) => Self::Message(row),
                 Ok(Some(LedgerEntry::Appointment(header))) => Self::Appointment(header),
                 Ok(None) => Self::Other,
@@ -131,7 +132,10 @@ impl PersonRow {
     pub(super) fn holds_personal_data(&self) -> bool {
         match self {
             Self::Message(row) => !row.is_forgotten(),
-            Self::Appointment(header) => header.attendees.iter().any(|seat| seat.attendee().is_some()),
+            Self::Appointment(header) => header.attendees.iter().any(|seat| match &seat.holder {
+                SeatHolder::Known(_) => true,
+                SeatHolder::Erased { at_request, .. } => !at_request,
+            }),
             Self::Task(task) => task.value.content != TaskContent::Erased,
             Self::Record(_) | Self::Conversation(_) | Self::Lid(_) | Self::CrmId => true,
             Self::Contact | Self::Other => false,
@@ -155,6 +159,8 @@ fn read_record<T: crate::record_store::Persisted>(
 /// else takes part.
 fn is_of_header(header: &Appointment, contact: &str, traces: &mut PersonTraces) -> bool {
     let has_seat = header.attendees.iter().filter_map(|seat| seat.attendee()).any(|it| traces.is_number(&it.phone));
+    // A request also counts for a seat whose data aged before.
+    let has_seat = has_seat || header.has_aged_seat_of(contact);
     if !has_seat && header.erased_contacts().all(|erased| erased != contact) {
         return false;
     }
@@ -246,6 +252,18 @@ mod tests {
     use tellonce_core::attributes::ItemWriter;
 
     use super::*;
+
+    #[test]
+    fn every_kind_of_message_is_read_as_a_message() {
+        for kind in tellonce_core::ledger::MESSAGE_KINDS {
+            let mut item = ItemWriter::default();
+            for attribute in ["state", "rank", "useful_until"] {
+                item.text(attribute, "of another version");
+            }
+            let key = ItemKey { subject: format!("{kind}:1"), stage: "line-test".to_owned() };
+            assert!(PersonRow::read(&key, &item.into_item()).is_err(), "{kind} is read, and not passed over");
+        }
+    }
 
     #[test]
     fn only_a_text_with_the_number_is_erased_from_the_record_of_another_person() {
