@@ -80,6 +80,20 @@ impl GreetingHistory {
         GreetingDecision::Greet(Self { version: self.version + 1, greetings, ..self.clone() })
     }
 
+    /// The history with the greeting of `lead` sent again now. An error names the greeting that the
+    /// contact got since `decided_at`, when the lead's own was decided: there is no second one.
+    pub fn resend_greeting(&self, lead: &str, decided_at: Timestamp, now: Timestamp) -> Result<Self, Greeting> {
+        if let Some(later) = self.greetings.iter().rfind(|it| it.lead != lead && it.at >= decided_at) {
+            return Err(later.clone());
+        }
+        // A write even if nothing is left of the own greeting: a lead that is decided about at the
+        // same time conflicts with it, and decides again.
+        let own = self.greetings.iter().find(|it| it.lead == lead).map(|own| Greeting { at: now, ..own.clone() });
+        let mut after = Self { version: self.version + 1, ..self.without_lead(lead) };
+        after.greetings.extend(own);
+        Ok(after)
+    }
+
     /// This history without a greeting that was never sent.
     #[must_use]
     pub fn without_lead(&self, lead: &str) -> Self {
@@ -214,6 +228,18 @@ mod tests {
             GreetingDecision::Repeat(_)
         ));
         expect_greeted(history.decide_greeting(&build_greeting("c", "c", 24), each, two));
+    }
+
+    #[test]
+    fn a_greeting_is_sent_again_only_if_the_contact_got_no_other_meanwhile() {
+        let (week, many) = (repeat_rule(7, RepeatScope::Forms), lead_limit(9, 1));
+        let (first, second) = (build_greeting("contact", "a", 0), build_greeting("contact", "b", 1));
+        let history = expect_greeted(GreetingHistory::default().decide_greeting(&first, week, many));
+        let again = history.resend_greeting("lead:a", at_hour(0), at_hour(2)).unwrap();
+        assert_eq!((again.version, &again.greetings[..]), (2, &[build_greeting("contact", "a", 2)][..]));
+        let greeted = expect_greeted(history.without_lead("lead:a").decide_greeting(&second, week, many));
+        assert_eq!(greeted.resend_greeting("lead:a", at_hour(0), at_hour(2)), Err(second));
+        assert!(greeted.resend_greeting("lead:b", at_hour(1), at_hour(2)).is_ok());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tellonce_core::{
     contact::{Phone, PhoneError},
     dispatch::{Dispatcher, Invocation, LineCheck, LineTest, LineTestError},
     inbox::Inbox,
-    ledger::{IdempotencyKey, LedgerError, ResendDecision, ResendRefused, SaveOutcome, resend_row},
+    ledger::{IdempotencyKey, LedgerError, ResendDecision, ResendOutcome, ResendRefused, SaveOutcome, resend_row},
     replay::{ReplayCommand, ReplayError, ReplaySummary, replay_deliveries},
 };
 
@@ -114,8 +114,17 @@ async fn resend_message(
     let decision = ResendDecision { useful_until: *useful_until, is_absent: *is_absent };
     let next = resend_row(&row, decision, dispatcher.clock.now())
         .map_err(|refused| SchedulerOperatorError::NotResent(name.clone(), refused))?;
-    if dispatcher.ledger.save(&row, &next).await? != SaveOutcome::Saved {
-        return Err(changed());
+    let outcome = if key.is_greeting() {
+        dispatcher.ledger.resend_greeting(&row, &next).await?
+    } else if dispatcher.ledger.save(&row, &next).await? == SaveOutcome::Saved {
+        ResendOutcome::Resent
+    } else {
+        ResendOutcome::Changed
+    };
+    match outcome {
+        ResendOutcome::Resent => {}
+        ResendOutcome::Changed => return Err(changed()),
+        ResendOutcome::Refused(refused) => return Err(SchedulerOperatorError::NotResent(name.clone(), refused)),
     }
     tracing::info!(message.key = %key, message.state = next.state.name(), "operator sent message {key} again");
     Ok(CommandResult::Resent { resent: key.to_string() })

@@ -20,8 +20,9 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use super::{
     appointment_header, greeting_history,
     item::from_item,
+    resend::{ResendOutcome, ResendRefused},
     row::LedgerRow,
-    table::{IF_NEW, ItemUpdate, Ledger, LedgerError, WriteCondition},
+    table::{IF_NEW, ItemUpdate, Ledger, LedgerError, SaveOutcome, WriteCondition},
 };
 use crate::{
     appointment::{Appointment, HEADER_STAGE},
@@ -149,6 +150,36 @@ impl Ledger {
             ),
             Some(FailedCondition::Row(_)) => ClaimOutcome::RowChanged(None),
             Some(FailedCondition::Contact | FailedCondition::Limit) => ClaimOutcome::OptedOut,
+        })
+    }
+
+    /// Lets a greeting wait again, and records it with the contact. `next` is the row after
+    /// [`super::resend_row`].
+    ///
+    /// Conditions: the row is still `row`, and the contact got no other greeting since the row was
+    /// opened.
+    pub async fn resend_greeting(&self, row: &LedgerRow, next: &LedgerRow) -> Result<ResendOutcome, LedgerError> {
+        let Some(phone) = &row.to else { return Ok(ResendOutcome::Refused(ResendRefused::NoText)) };
+        let contact = self.contact_subject(phone);
+        let history = self.read_greetings(&contact).await?;
+        let after = match history.resend_greeting(row.key.subject(), row.created_at, next.updated_at) {
+            Ok(after) => after,
+            Err(other) => return Ok(ResendOutcome::Refused(ResendRefused::AlreadyGreeted(other.lead))),
+        };
+        let put = put_if_unchanged(self.build_put(self.row_to_item(next)), WriteCondition::row_unchanged(row));
+        let head = self.build_put(greeting_history::to_item(&contact, &after, next.updated_at));
+        let head = match history.version {
+            0 => head.condition_expression(IF_NEW),
+            version => put_if_unchanged(head, WriteCondition::version_unchanged(version)),
+        };
+        Ok(match self.write_transaction(put, Some(HeaderWrite::Put(head)), &contact, None).await?.first() {
+            None => ResendOutcome::Resent,
+            Some(FailedCondition::Row(_) | FailedCondition::Header(_)) => ResendOutcome::Changed,
+            // It opted out. The dispatch sees that, too, and suppresses the message with its reason.
+            Some(FailedCondition::Contact | FailedCondition::Limit) => match self.save(row, next).await? {
+                SaveOutcome::Saved => ResendOutcome::Resent,
+                SaveOutcome::Overtaken(_) | SaveOutcome::Gone => ResendOutcome::Changed,
+            },
         })
     }
 

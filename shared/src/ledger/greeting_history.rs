@@ -60,6 +60,12 @@ pub(super) fn from_item(item: &Item) -> Result<GreetingHistory, LedgerItemError>
 }
 
 impl Ledger {
+    /// The greetings of a contact (see `Ledger::contact_subject`).
+    pub(super) async fn read_greetings(&self, contact: &str) -> Result<GreetingHistory, LedgerError> {
+        let item = self.get_item(contact, GREETINGS_STAGE).await?;
+        Ok(item.as_ref().map(from_item).transpose()?.unwrap_or_default())
+    }
+
     /// Whether a contact (see `Ledger::contact_subject`) has opted out.
     pub async fn has_opted_out(&self, contact: &str) -> Result<bool, LedgerError> {
         Ok(self.get_item(contact, HEADER_STAGE).await?.is_some_and(|item| item.contains_key("opted_out_at")))

@@ -47,7 +47,7 @@ pub use known_queues::{
     KNOWN_QUEUES_SUBJECT, crm_queue_name, destination_queues, known_queue_names, refused_queue_name, target_queue_name,
 };
 pub use outbound_message::{Content, OutboundMessage};
-pub use resend::{ResendDecision, ResendRefused, resend_row};
+pub use resend::{ResendDecision, ResendOutcome, ResendRefused, resend_row};
 #[cfg(test)]
 pub(crate) use row::waiting_row;
 pub use row::{ClaimOwner, Consent, LedgerRow, MessageContext, MessageState};

@@ -57,9 +57,23 @@ pub enum ResendRefused {
     /// It has no bytes.
     #[error("it has no text: a value is missing")]
     NoText,
+    /// The contact was greeted meanwhile, for this lead.
+    #[error("the number was greeted meanwhile for {0}, and gets no second first touch")]
+    AlreadyGreeted(String),
     /// Its usefulness is over.
     #[error("it was useful until {0}; give a later time with --useful-until")]
     Useless(Timestamp),
+}
+
+/// What became of a resend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResendOutcome {
+    /// It waits again.
+    Resent,
+    /// Its row, or the greetings of its contact, changed meanwhile.
+    Changed,
+    /// It is not sent again.
+    Refused(ResendRefused),
 }
 
 /// The row of a message that is sent again, or why it is not.
