@@ -53,6 +53,7 @@ use tellonce_core::{
     dispatch::{Dispatcher, Invocation},
     heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
+    json::parse_object,
     person::{PersonPage, PersonPayload},
     telemetry,
     waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
@@ -105,8 +106,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         } else if let Ok(PersonPayload { person }) = serde_json::from_str(event.payload.get()) {
             FirstTouchResponse::Person(Box::pin(greeter.search_person(&invocation, &person, deadline)).await?)
         } else {
-            // An operator wrote it, perhaps with a typing error.
-            let command = serde_json::from_str::<LeadCommand>(event.payload.get())?;
+            // An operator wrote it, perhaps mistyped: the error holds none of its values.
+            let command = parse_object::<LeadCommand>(event.payload.get().as_bytes())?;
             let operator = LeadOperator { dispatcher: &greeter.dispatcher, inbox: &greeter.inbox };
             FirstTouchResponse::Operator(operator.run_command(command, deadline).await?)
         })

@@ -45,6 +45,7 @@ use tellonce_core::{
     dispatch::{Dispatcher, Invocation},
     heartbeat::{HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
+    json::parse_object,
     person::{PersonCommand, PersonPage},
     replay::{ReplayCommand, ReplaySummary, replay_deliveries},
     telemetry,
@@ -103,8 +104,8 @@ pub async fn run() -> Result<(), lambda_runtime::Error> {
         Ok::<_, lambda_runtime::Error>(if let Ok(batch) = serde_json::from_str::<StreamEvent>(event.payload.get()) {
             NotifierResponse::Batch(notifier.process_batch(&invocation, batch).await)
         } else {
-            // An operator wrote it, perhaps with a typing error.
-            match serde_json::from_str(event.payload.get())? {
+            // An operator wrote it, perhaps mistyped: the error holds none of its values.
+            match parse_object(event.payload.get().as_bytes())? {
                 OrderCommand::Replay(replay) => {
                     NotifierResponse::Replay(replay_deliveries(&notifier.inbox, clock, &replay, deadline).await?)
                 }

@@ -75,6 +75,7 @@ use tellonce_core::{
     feed::FeedStore,
     heartbeat::{HeartbeatMonitor, HeartbeatPath, HeartbeatReceipts},
     inbox::Inbox,
+    json::{JsonError, parse_object},
     person::{PersonPage, PersonPayload},
     telemetry,
     waiting_lookup::{LookupInbox, LookupQueue, WaitingLookups},
@@ -161,16 +162,18 @@ struct WakeFields<'a> {
 }
 
 impl WakeEvent {
-    fn from_payload(payload: &str) -> Result<Self, serde_json::Error> {
-        let fields: WakeFields<'_> = serde_json::from_str(payload)?;
+    /// An error holds no value: an operator may have mistyped a command with a number.
+    fn from_payload(payload: &str) -> Result<Self, JsonError> {
+        let payload = payload.as_bytes();
+        let fields: WakeFields<'_> = parse_object(payload)?;
         Ok(if fields.records.is_some() {
-            Self::Bookings(serde_json::from_str(payload)?)
+            Self::Bookings(parse_object(payload)?)
         } else if fields.poll.is_some_and(|poll| poll.get() == "\"feeds\"") {
             Self::Feeds
         } else if fields.replay.or(fields.resend).or(fields.line_health).or(fields.line_test).is_some() {
-            Self::Command(serde_json::from_str(payload)?)
+            Self::Command(parse_object(payload)?)
         } else if fields.person.is_some() {
-            Self::Person(serde_json::from_str(payload)?)
+            Self::Person(parse_object(payload)?)
         } else {
             Self::Minute
         })
@@ -281,4 +284,18 @@ fn read_inbox_tables() -> Result<[(HeartbeatPath, String); 4], StartError> {
         (HeartbeatPath::LeadInbox, bootstrap::require_variable("LEAD_INBOX_TABLE")?),
         (HeartbeatPath::LineInbox, bootstrap::require_variable("LINE_INBOX_TABLE")?),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_mistyped_command_does_not_hold_its_number() {
+        for payload in [r#"{"line_test":"+972545550199"}"#, r#"{"person":"+972545550199"}"#, r#""+972545550199""#] {
+            let error = WakeEvent::from_payload(payload).err().unwrap();
+            assert!(!format!("{error:?} {error}").contains("545550199"), "{error}");
+        }
+        assert!(matches!(WakeEvent::from_payload("{}"), Ok(WakeEvent::Minute)));
+    }
 }

@@ -33,10 +33,12 @@ impl Appointment {
                 }
             }
         }
-        if after.attendees == self.attendees {
+        let is_empty = after.attendees.iter().all(|seat| seat.attendee().is_none());
+        // A title without an attendee ages, too: it may name a person.
+        let has_aged_text = requested_by.is_none() && is_empty && self.has_text();
+        if after.attendees == self.attendees && !has_aged_text {
             return None;
         }
-        let is_empty = after.attendees.iter().all(|seat| seat.attendee().is_none());
         let hides = |text: &String| !is_empty && !erased.iter().any(|attendee| attendee.occurs_in(text));
         after.title = after.title.filter(hides);
         after.place = after.place.filter(hides);
@@ -53,9 +55,13 @@ impl Appointment {
         Some(after)
     }
 
+    fn has_text(&self) -> bool {
+        self.title.is_some() || self.place.is_some()
+    }
+
     /// Whether the data of its people has been kept for so long after it began, and nothing is due.
     pub fn has_aged(&self, age: SignedDuration, now: Timestamp) -> bool {
-        let is_known = self.attendees.iter().any(|seat| seat.attendee().is_some());
+        let is_known = self.has_text() || self.attendees.iter().any(|seat| seat.attendee().is_some());
         is_known && self.due_at.is_none() && now.duration_since(self.start.max(self.created_at)) > age
     }
 
@@ -202,6 +208,15 @@ mod tests {
         assert!(!asked.has_aged_seat_of(&contact));
         let booked = apply(Some(&asked), report("Class", &[noa]));
         assert!(booked.attendees.iter().all(|seat| !seat.attending));
+    }
+
+    #[test]
+    fn the_title_of_an_appointment_without_attendees_ages_too() {
+        let header = Appointment { due_at: None, ..apply(None, report("Class of Noa", &[])) };
+        let later = header.start + SignedDuration::from_hours(48);
+        assert!(header.has_aged(SignedDuration::from_hours(24), later));
+        let erased = header.erase_people(|_| None, None, later).unwrap();
+        assert!(erased.title.is_none() && !erased.has_aged(SignedDuration::from_hours(24), later));
     }
 
     #[test]
