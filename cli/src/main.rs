@@ -3,10 +3,8 @@
 //!
 //! `new` makes a client's folder. Run `check` before every deployment, `preview` while you set up
 //! texts and senders, and `schema` after the configuration's types change. These commands work
-//! offline and touch no account.
-//! `explain`, `status`, `waiting`, `needs`, `logs`, `tail`, `secrets list`, `contact`, `dead` and
-//! `operations` read and change nothing. All others show their plan and ask. `webhook register` makes one call to the
-//! provider, once for each line.
+//! offline and touch no account. All others ask a stack. Those that change something show their
+//! plan and ask first. `webhook` also calls the provider.
 #![expect(clippy::print_stderr, reason = "a command line prints its errors on standard error")]
 
 mod check;
@@ -23,6 +21,7 @@ mod overview;
 mod people_time;
 mod phone_file;
 mod preview;
+mod private_file;
 mod report;
 mod schema;
 mod secrets;
@@ -60,7 +59,7 @@ enum CliCommand {
     /// Prints the JSON schema of client.toml, for editors.
     Schema,
     /// Runs recorded deliveries through the code of the functions and prints the messages that each
-    /// would send, as one line of JSON per delivery. Sends nothing.
+    /// would send. Sends nothing.
     Preview(preview::PreviewArguments),
     /// Says what happened to the messages of an order, an appointment, a lead or a customer, what a
     /// delivery led to, or why a message is absent. Changes nothing.
@@ -85,7 +84,7 @@ enum CliCommand {
     Mcp(mcp::McpArguments),
     #[command(flatten)]
     Operator(operator::OperatorCliCommand),
-    /// Lists the secrets of a client in Secrets Manager. Prints no value.
+    /// Lists, stores and rotates the secrets of a client in Secrets Manager. Prints no value.
     #[command(subcommand)]
     Secrets(stored_secrets::SecretsCommand),
     /// Registers the address that the provider posts a line's events to, tries it, and lists and

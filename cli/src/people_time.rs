@@ -30,29 +30,42 @@ impl<'a> PeopleTime<'a> {
 
     /// A time that a person wrote, in the same ways; `2h` and `3d` are after now.
     pub(crate) fn parse_later(&self, text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
-        match text.parse::<Span>() {
-            Ok(span) => Ok(now.to_zoned(self.zone.clone()).checked_add(span.abs())?.timestamp()),
-            Err(_) => self.parse(text, now),
+        if let Some(at) = self.parse_moment(text)? {
+            return Ok(at);
         }
+        let span = self.parse_span(text, "two hours from now")?;
+        Ok(now.to_zoned(self.zone.clone()).checked_add(span)?.timestamp())
     }
 
     /// A time that a person wrote: `2026-11-29T10:00:00Z`, `2026-11-29T10:00` or `2026-11-29` in
     /// the client's zone, or `2h` and `3d` for a time before now.
     pub(crate) fn parse(&self, text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
-        if let Ok(at) = text.parse::<Timestamp>() {
+        if let Some(at) = self.parse_moment(text)? {
             return Ok(at);
         }
-        let civil = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(|day| day.at(0, 0, 0, 0)));
-        if let Ok(civil) = civil {
-            return Ok(civil.to_zoned(self.zone.clone())?.timestamp());
+        let span = self.parse_span(text, "two hours ago")?;
+        Ok(now.to_zoned(self.zone.clone()).checked_sub(span)?.timestamp())
+    }
+
+    fn parse_moment(&self, text: &str) -> anyhow::Result<Option<Timestamp>> {
+        if let Ok(at) = text.parse::<Timestamp>() {
+            return Ok(Some(at));
         }
-        let span: Span = text.parse().with_context(|| {
+        let civil = text.parse::<DateTime>().or_else(|_| text.parse::<Date>().map(|day| day.at(0, 0, 0, 0)));
+        Ok(match civil {
+            Ok(civil) => Some(civil.to_zoned(self.zone.clone())?.timestamp()),
+            Err(_) => None,
+        })
+    }
+
+    fn parse_span(&self, text: &str, two_hours: &str) -> anyhow::Result<Span> {
+        let span = text.parse::<Span>().with_context(|| {
             format!(
-                "`{text}` is not a time; write 2026-11-29T10:00 (in {}), 2026-11-29T10:00:00Z, or 2h for two hours ago",
+                "`{text}` is not a time; write 2026-11-29T10:00 (in {}), 2026-11-29T10:00:00Z, or 2h for {two_hours}",
                 self.name
             )
         })?;
-        Ok(now.to_zoned(self.zone.clone()).checked_sub(span.abs())?.timestamp())
+        Ok(span.abs())
     }
 }
 
@@ -77,6 +90,8 @@ mod tests {
         assert_eq!(time.parse_later("90m", now).unwrap().to_string(), "2026-11-29T13:30:00Z");
         assert_eq!(time.parse_later("2026-11-30", now).unwrap().to_string(), "2026-11-29T22:00:00Z");
         let error = time.parse("yesterday", now).unwrap_err().to_string();
-        assert!(error.contains("`yesterday` is not a time"), "{error}");
+        assert!(error.contains("`yesterday` is not a time") && error.ends_with("two hours ago"), "{error}");
+        let error = time.parse_later("tomorrow", now).unwrap_err().to_string();
+        assert!(error.ends_with("2h for two hours from now"), "{error}");
     }
 }

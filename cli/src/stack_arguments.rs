@@ -39,6 +39,11 @@ pub(crate) struct ConnectedStack {
 }
 
 impl StackArguments {
+    /// Whether the stack that runs on this machine is meant.
+    pub(crate) fn is_local(&self) -> bool {
+        self.client.is_none()
+    }
+
     /// The folder of the client.
     pub(crate) fn client_folder(&self) -> anyhow::Result<PathBuf> {
         match &self.client {

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use common::{CliRun, ClientFolder, copy_demo_client, run_tellonce, run_tellonce_with_input};
 use loopback::{FakeApi, http_response};
 use serde_json::Value;
+use tellonce_ops::{LocalEndpoints, LocalStackFile};
 
 const TOKEN: &str = "ezw_line_hunter2";
 const SECRET: &str = "hunter2-hunter2-hunter2-hunter2-hunter2";
@@ -25,6 +26,7 @@ crms.hub = { kind = "hubspot" }
 fn register_folder() -> ClientFolder {
     let secrets = serde_json::json!({
         "tellonce/demo/lines/main": TOKEN,
+        "tellonce/demo/lines/deaf": TOKEN,
         "tellonce/demo/webhooks/main/line": { "current": SECRET, "previous": "hunter2-old" },
     });
     copy_demo_client(&[("client.toml", CLIENT), ("secrets.json", &secrets.to_string())])
@@ -207,6 +209,60 @@ fn no_file_of_secrets_is_read_unless_it_is_named() {
     let output = run_tellonce(&arguments);
     assert!(output.code == 1 && output.stderr.contains("no stack runs with the state folder"), "{}", output.stderr);
     assert_eq!(read_registrations(&folder), None);
+}
+
+#[tokio::test]
+async fn secrets_of_a_file_for_a_stack_on_this_machine_reach_only_its_fake() {
+    let folder = register_folder();
+    let (state, secrets) = (folder.path().to_str().unwrap(), folder.secrets_file().to_str().unwrap());
+    let run = |more: &[&str]| {
+        let usual = ["webhook", "register", "--state", state, "--line", "main", "--url", "https://api.example.com"];
+        run_tellonce(&[&usual[..], &["--secrets", secrets], more].concat())
+    };
+    let endpoints = |endpoints: LocalEndpoints| {
+        let (client, clock) = (folder.path().to_owned(), folder.path().join("clock"));
+        LocalStackFile { client, clock, endpoints }.write(folder.path()).unwrap();
+    };
+    let nowhere = || "http://127.0.0.1:9".to_owned();
+    endpoints(LocalEndpoints::new(nowhere(), nowhere(), "http://127.0.0.1:9"));
+    let without_fake = run(&[]);
+    assert!(
+        without_fake.stderr.contains("the stack on this machine has no fake EZWhatsApp"),
+        "{}",
+        without_fake.stderr
+    );
+    endpoints(LocalEndpoints::new(nowhere(), nowhere(), "http://127.0.0.1:9").with_addresses(nowhere(), nowhere()));
+    let plan = run(&[]);
+    assert!(plan.code == 3 && plan.stdout.contains("POST http://127.0.0.1:9/api/v1/webhooks"), "{}", plan.stdout);
+}
+
+#[tokio::test]
+async fn a_removal_with_an_unknown_outcome_or_a_lost_record_says_so() {
+    let folder = register_folder();
+    let (client, secrets) = (folder.path().to_str().unwrap(), folder.secrets_file().to_str().unwrap());
+    let remove = async |answer: &str, line: &str| {
+        let fake_api = FakeApi::start().await.unwrap();
+        let base_url = fake_api.base_url().unwrap();
+        let all = ["webhook", "remove", "--client", client, "--secrets", secrets, "--line", line, "--id", "wh_7"];
+        let all: Vec<String> =
+            [&all[..], &["--base-url", &base_url, "--yes"]].concat().iter().map(ToString::to_string).collect();
+        let run =
+            tokio::task::spawn_blocking(move || run_tellonce(&all.iter().map(String::as_str).collect::<Vec<_>>()));
+        let (request, output) = tokio::join!(fake_api.reply_once(answer), run);
+        request.unwrap();
+        output.unwrap()
+    };
+    let failed = remove(&http_response("502 Bad Gateway", ""), "main").await;
+    assert!(failed.code == 1 && failed.stderr.contains("the webhook may be deleted"), "{}", failed.stderr);
+    // The events of this line are off.
+    let done = remove(&http_response("204 No Content", ""), "deaf").await;
+    assert!(done.code == 0 && done.stdout.ends_with("Deleted: webhook wh_7.\n"), "{}{}", done.stdout, done.stderr);
+    let recorded =
+        r#"[{"line":"main","host":"a.example","at":"2026-11-20T10:00:00Z","outcome":"registered","id":"wh_7"}]"#;
+    std::fs::write(folder.path().join("webhooks.json"), recorded).unwrap();
+    std::fs::create_dir(folder.path().join("webhooks.json.new")).unwrap();
+    let lost = remove(&http_response("204 No Content", ""), "main").await;
+    assert!(lost.code == 1 && lost.stderr.contains("deleted the webhook wh_7, but the record"), "{}", lost.stderr);
 }
 
 #[test]

@@ -120,7 +120,7 @@ async fn an_assistant_gets_answers_that_name_no_customer() {
     }
 
     let sent = assistant.answer("explain", json!({"name": "order:1001"})).await;
-    assert!(sent.contains("order:1001:ready: arrived") && sent.contains("Made by the code of dev"), "{sent}");
+    assert!(sent.contains("order:1001:ready: arrived") && sent.contains("Made by a development build"), "{sent}");
     let delivery = assistant.answer("explain", json!({"name": "erp#m-2"})).await;
     assert!(delivery.contains("(no-phone)"), "{delivery}");
     let waits = assistant.answer("explain_absence", json!({"key": "order:1004:ready"})).await;
@@ -128,7 +128,7 @@ async fn an_assistant_gets_answers_that_name_no_customer() {
     let unplanned = assistant.answer("explain_absence", json!({"key": "order:1001:refunded"})).await;
     assert!(unplanned.contains("`messages.refunded` is missing") && unplanned.contains("client.toml:"), "{unplanned}");
     let status = assistant.answer("status", json!({})).await;
-    assert!(status.contains("version ") && status.contains("the code of dev with client.toml "), "{status}");
+    assert!(status.contains("version ") && status.contains("a development build with client.toml "), "{status}");
     let waiting = assistant.answer("waiting", json!({})).await;
     assert!(waiting.contains("order:1004:ready to +972…0199"), "{waiting}");
     assert!(assistant.answer("needs", json!({})).await.contains("erp#odd"));

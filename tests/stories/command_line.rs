@@ -232,14 +232,24 @@ async fn a_person_is_exported_into_a_private_file_and_forgotten_with_a_receipt()
     let words = std::fs::read_to_string(&words).unwrap();
     assert!(words.starts_with("What story stores") && words.contains("name: Amit Peretz"), "{words}");
 
+    let nowhere = path("none/receipt.json");
+    let refused = run(&["person", "forget", "--phone-file", "-", "--receipt", &nowhere, "--yes"]).await;
+    assert!(refused.code == 1 && refused.stderr.contains("could not make the new file"), "{}", refused.stderr);
     let forget = ["person", "forget", "--phone-file", "-", "--receipt", &receipt];
     assert_eq!(run(&forget).await.code, 3);
+    assert!(!std::path::Path::new(&receipt).exists(), "it was not confirmed");
     let forgotten = run(&[&forget[..], &["--yes"]].concat()).await;
     assert!(forgotten.stdout.ends_with("Done: erased 2 items.\n"), "{}{}", forgotten.stdout, forgotten.stderr);
     let receipt: Value = serde_json::from_str(&std::fs::read_to_string(&receipt).unwrap()).unwrap();
     assert_eq!((&receipt["in_use"], receipt["erased"][0]["kind"].as_str()), (&0.into(), Some("messages")));
     let left = run(&["person", "forget", "--phone-file", "-", "--yes"]).await;
     assert_eq!(left.stdout.lines().last(), Some("There is nothing to do."));
+    assert!(left.stdout.contains("Nothing of this person is stored"), "{}", left.stdout);
+    let nothing = path("nothing.json");
+    let left = run(&["person", "forget", "--phone-file", "-", "--receipt", &nothing, "--yes"]).await;
+    assert!(left.stdout.ends_with("Done: erased 0 items.\n"), "{}{}", left.stdout, left.stderr);
+    let nothing: Value = serde_json::from_str(&std::fs::read_to_string(&nothing).unwrap()).unwrap();
+    assert_eq!((&nothing["in_use"], &nothing["erased"]), (&0.into(), &serde_json::json!([])));
     let explained = run(&["explain", "order:1"]).await.stdout;
     assert!(explained.contains("the customer was forgotten"), "{explained}");
     assert!(!format!("{}{explained}{receipt}", forgotten.stdout).contains("52555"), "{explained}");

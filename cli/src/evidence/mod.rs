@@ -125,9 +125,7 @@ async fn make_evidence(arguments: &EvidenceArguments) -> anyhow::Result<CommandO
     let (Some(out), Some(key)) = (&arguments.out, &arguments.key) else { bail!("name --out and --key") };
     // First, so that no message is sent for documents that cannot be made.
     let key = SigningKey::read(key)?;
-    if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!("{} is not empty; evidence is never overwritten, so choose a new folder", out.display());
-    }
+    prepare_folder(out)?;
     let connected = arguments.action.stack.connect().await?;
     let time = PeopleTime::of_client(&connected.config)?;
     if arguments.live_test {
@@ -157,7 +155,6 @@ async fn make_evidence(arguments: &EvidenceArguments) -> anyhow::Result<CommandO
         results: results.collect(),
     };
     let statement = sign_files(&files, predicate, &key)?;
-    std::fs::create_dir_all(out).with_context(|| format!("could not make the folder {}", out.display()))?;
     for (name, content) in files.into_iter().chain([(STATEMENT_FILE, &*statement)]) {
         let file = out.join(name);
         std::fs::write(&file, content).with_context(|| format!("could not write {}", file.display()))?;
@@ -165,6 +162,19 @@ async fn make_evidence(arguments: &EvidenceArguments) -> anyhow::Result<CommandO
     let has_failed = document.areas.iter().any(|area| area.result == EvidenceResult::Failed);
     let text = if arguments.action.json { json } else { summarize(&document.areas, out)? };
     Ok(CommandOutput { text, code: if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS } })
+}
+
+/// Makes the folder of the documents, and tries that files can be made in it.
+fn prepare_folder(out: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("could not make the folder {}", out.display()))?;
+    let mut entries = out.read_dir().with_context(|| format!("could not read the folder {}", out.display()))?;
+    if entries.next().is_some() {
+        bail!("{} is not empty; evidence is never overwritten, so choose a new folder", out.display());
+    }
+    let trial = out.join(STATEMENT_FILE);
+    std::fs::File::create_new(&trial)
+        .and_then(|_| std::fs::remove_file(&trial))
+        .with_context(|| format!("could not make a file in {}", out.display()))
 }
 
 fn add_client_files(evidence: StackEvidence, folder: &Path) -> Vec<EvidenceArea> {
@@ -237,5 +247,22 @@ fn show_progress(cost: ScanCost) {
         let ScanCost { rows, read_units } = cost;
         // A screen that is gone stops no command.
         writeln!(screen, "{rows} rows read, for {read_units:.1} read units").unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_take_the_documents_is_found_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("made/here");
+        prepare_folder(&out).unwrap();
+        prepare_folder(&out).unwrap();
+        std::fs::write(out.join("evidence.md"), "").unwrap();
+        assert!(prepare_folder(&out).unwrap_err().to_string().contains("is not empty"));
+        let error = prepare_folder(&out.join("evidence.md")).unwrap_err().to_string();
+        assert!(error.contains("could not make the folder"), "{error}");
     }
 }

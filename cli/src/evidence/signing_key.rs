@@ -3,7 +3,7 @@
 //! Both are PEM, as OpenSSL reads and writes them (RFC 8410): PKCS#8 and `SubjectPublicKeyInfo`.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::Write as _,
     path::{Path, PathBuf},
 };
@@ -17,6 +17,7 @@ use ring::{
 use tellonce_core::hash::sha256_hex;
 
 use super::client_files::find_exposure;
+use crate::private_file::create_private_file;
 
 /// What stands before the seed in a private key of RFC 8410.
 const PRIVATE_PREFIX: [u8; 16] =
@@ -39,6 +40,10 @@ impl SigningKey {
         if let Some(exposure) = find_exposure(file) {
             bail!("{exposure}; choose a path outside of every repository, such as ~/.config/tellonce/evidence.key");
         }
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            bail!("the folder {} does not exist; make it first", folder.display());
+        }
         let public_file = public_file_of(file);
         if public_file.exists() {
             bail!("{} exists already; choose another name", public_file.display());
@@ -46,13 +51,8 @@ impl SigningKey {
         let mut seed = [0; SEED_LENGTH];
         SystemRandom::new().fill(&mut seed).map_err(|_| anyhow::anyhow!("the system has no random numbers"))?;
         let key = Self::from_seed(&seed)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let private = write_pem(PRIVATE_LABEL, &[&PRIVATE_PREFIX[..], &seed].concat());
-        let mut opened =
-            options.open(file).with_context(|| format!("could not make the new file {}", file.display()))?;
+        let mut opened = create_private_file(file)?;
         opened.write_all(private.as_bytes()).with_context(|| format!("could not write {}", file.display()))?;
         let public = write_pem(PUBLIC_LABEL, &[&PUBLIC_PREFIX[..], key.0.public_key().as_ref()].concat());
         let written = File::create_new(&public_file).and_then(|mut opened| opened.write_all(public.as_bytes()));
@@ -183,6 +183,8 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(SigningKey::create(&file).err().unwrap().to_string().contains("could not make the new file"));
         assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        let lost = SigningKey::create(&folder.path().join("none/agency.key")).err().unwrap().to_string();
+        assert!(lost.contains("none does not exist; make it first"), "{lost}");
         assert!(VerifyingKey::read(&file).err().unwrap().to_string().contains("not a public Ed25519 key"));
     }
 }

@@ -9,6 +9,7 @@ use crate::people_time::PeopleTime;
 /// A version, for people: its commit, and its settings.
 pub(crate) fn describe_version(version: &str) -> String {
     match version.rsplit_once('-') {
+        Some(("dev", settings)) => format!("a development build with client.toml {settings}"),
         Some((commit, settings)) => format!("the code of {commit} with client.toml {settings}"),
         None => version.to_owned(),
     }
@@ -175,6 +176,12 @@ mod tests {
             unreadable: vec![],
         };
         insta::assert_snapshot!(render_report(&report));
+    }
+
+    #[test]
+    fn a_development_build_is_not_called_a_commit() {
+        assert_eq!(describe_version("dev-89abcdef"), "a development build with client.toml 89abcdef");
+        assert_eq!(describe_version("1a2b3c4d5e6f-89abcdef"), "the code of 1a2b3c4d5e6f with client.toml 89abcdef");
     }
 
     #[test]

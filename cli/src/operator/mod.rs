@@ -11,6 +11,7 @@ mod plan_text;
 
 use std::{
     io::{IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -33,7 +34,7 @@ use arguments::{
     ContactArguments, DeadArguments, DeadCommand, ExportPersonArguments, FeedCommand, FindContactArguments,
     ForgetPersonArguments, FormCommand, OperationsArguments, PersonCliCommand, ReplayArguments, ResendArguments,
 };
-use person::{ExportTarget, write_receipt};
+use person::{ExportTarget, ReceiptFile};
 pub(crate) use plan_text::render_plan;
 
 /// A command that changes something, before its stack is known.
@@ -42,6 +43,8 @@ struct RequestedAction<'a> {
     because: Option<&'a str>,
     /// Show the plan, and stop.
     dry_run: bool,
+    /// The new file for the receipt of an erasure.
+    receipt: Option<&'a Path>,
 }
 
 pub(crate) fn run_command(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {
@@ -51,7 +54,8 @@ pub(crate) fn run_command(command: &OperatorCliCommand) -> anyhow::Result<Comman
 async fn run(command: &OperatorCliCommand) -> anyhow::Result<CommandOutput> {
     match command {
         OperatorCliCommand::Hold(hold) => {
-            let requested = RequestedAction { action: &hold.action, because: Some(&hold.because), dry_run: false };
+            let because = Some(hold.because.as_str());
+            let requested = RequestedAction { action: &hold.action, because, dry_run: false, receipt: None };
             let command = OperatorCommand::Line { action: LineAction::Hold, line: hold.line.clone() };
             requested.run_command(command).await
         }
@@ -150,7 +154,7 @@ async fn handle_dead_letters(arguments: &DeadArguments) -> anyhow::Result<Comman
 
 impl<'a> RequestedAction<'a> {
     fn new(action: &'a ActionArguments, reason: &'a ReasonArguments) -> Self {
-        Self { action, because: reason.because.as_deref(), dry_run: false }
+        Self { action, because: reason.because.as_deref(), dry_run: false, receipt: None }
     }
 
     async fn run_command(self, command: OperatorCommand) -> anyhow::Result<CommandOutput> {
@@ -162,16 +166,7 @@ impl<'a> RequestedAction<'a> {
         self,
         to_command: impl FnOnce(&PeopleTime<'_>, &ConnectedStack) -> anyhow::Result<OperatorCommand>,
     ) -> anyhow::Result<CommandOutput> {
-        self.run_and_write(to_command, |_| Ok(())).await
-    }
-
-    /// The same, and what is written of its outcome.
-    async fn run_and_write(
-        self,
-        to_command: impl FnOnce(&PeopleTime<'_>, &ConnectedStack) -> anyhow::Result<OperatorCommand>,
-        write: impl FnOnce(&CommandOutcome) -> anyhow::Result<()>,
-    ) -> anyhow::Result<CommandOutput> {
-        let Self { action: ActionArguments { stack, yes, json }, because, dry_run } = self;
+        let Self { action: ActionArguments { stack, yes, json }, because, dry_run, receipt } = self;
         let connected = stack.connect().await?;
         let time = PeopleTime::of_client(&connected.config)?;
         let command = to_command(&time, &connected)?;
@@ -185,7 +180,8 @@ impl<'a> RequestedAction<'a> {
         } else {
             CommandOutput::from_text(words).print()?;
         }
-        if dry_run || plan.changes_nothing() {
+        // A receipt also says that nothing is stored.
+        if dry_run || (plan.changes_nothing() && receipt.is_none()) {
             let words = if dry_run { "Nothing was done: this is a dry run.\n" } else { "There is nothing to do.\n" };
             return Ok(CommandOutput::from_text(if *json { render_json(&plan, None)? } else { words.to_owned() }));
         }
@@ -195,11 +191,34 @@ impl<'a> RequestedAction<'a> {
             }
             return Err(not_confirmed);
         }
-        let outcome = runner.run(&plan, because).await?;
-        write(&outcome)?;
-        let text = if *json { render_json(&plan, Some(&outcome))? } else { format!("Done: {outcome}.\n") };
-        Ok(CommandOutput { text, code: ExitCode::SUCCESS })
+        // Before the effect: what cannot be undone is not done without its receipt.
+        let receipt = receipt.map(ReceiptFile::create).transpose()?;
+        let outcome = match (runner.run(&plan, because).await, receipt) {
+            (Ok(outcome), Some(file)) => {
+                if let CommandOutcome::Forgotten(receipt) = &outcome {
+                    file.write(receipt)?;
+                }
+                outcome
+            }
+            (Err(error), Some(file)) => {
+                file.discard()?;
+                return Err(error.into());
+            }
+            (outcome, None) => outcome?,
+        };
+        let is_finished = is_finished(&outcome);
+        let text = match (*json, is_finished) {
+            (true, _) => render_json(&plan, Some(&outcome))?,
+            (false, true) => format!("Done: {outcome}.\n"),
+            (false, false) => format!("Not finished: {outcome}.\n"),
+        };
+        Ok(CommandOutput { text, code: if is_finished { ExitCode::SUCCESS } else { ExitCode::FAILURE } })
     }
+}
+
+/// Whether the command did all of its plan.
+fn is_finished(outcome: &CommandOutcome) -> bool {
+    !matches!(outcome, CommandOutcome::Forgotten(receipt) if receipt.in_use > 0)
 }
 
 fn render_json(plan: &Plan, outcome: Option<&CommandOutcome>) -> anyhow::Result<String> {
@@ -242,12 +261,11 @@ async fn export_person(arguments: &ExportPersonArguments) -> anyhow::Result<Comm
 
 async fn forget_person(arguments: &ForgetPersonArguments) -> anyhow::Result<CommandOutput> {
     let phone = phone_file::read_phone(&arguments.phone.phone_file)?;
-    let write = |outcome: &CommandOutcome| match (outcome, &arguments.receipt) {
-        (CommandOutcome::Forgotten(receipt), Some(path)) => write_receipt(receipt, path),
-        _ => Ok(()),
+    let requested = RequestedAction {
+        receipt: arguments.receipt.as_deref(),
+        ..RequestedAction::new(&arguments.action, &arguments.reason)
     };
-    let requested = RequestedAction::new(&arguments.action, &arguments.reason);
-    requested.run_and_write(|_, _| Ok(OperatorCommand::Forget { phone }), write).await
+    requested.run_command(OperatorCommand::Forget { phone }).await
 }
 
 async fn list_dead_letters(stack: &StackArguments, json: bool) -> anyhow::Result<CommandOutput> {
@@ -269,4 +287,26 @@ async fn show_operations(arguments: &OperationsArguments) -> anyhow::Result<Comm
     } else {
         plan_text::render_operations(&operations, &PeopleTime::of_client(&config)?)?
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tellonce_ops::ForgetReceipt;
+
+    use super::*;
+
+    #[test]
+    fn an_erasure_with_items_in_use_is_not_finished() {
+        let forgotten = |in_use| {
+            CommandOutcome::Forgotten(ForgetReceipt {
+                at: "2026-11-29T10:00:00Z".parse().unwrap(),
+                client: "acme".to_owned(),
+                contact: "contact:0f3a9c27d481".to_owned(),
+                erased: vec![],
+                in_use,
+                stays: vec![],
+            })
+        };
+        assert!(is_finished(&forgotten(0)) && !is_finished(&forgotten(2)) && is_finished(&CommandOutcome::Settled));
+    }
 }

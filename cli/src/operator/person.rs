@@ -3,16 +3,16 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::{File, OpenOptions},
+    fs::File,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use serde_json::Value;
 use tellonce_ops::{ForgetReceipt, PersonExport};
 
-use crate::people_time::PeopleTime;
+use crate::{people_time::PeopleTime, private_file::create_private_file};
 
 /// Attributes that say nothing to a customer: they serve tellonce's own work.
 const INTERNAL: [&str; 12] = [
@@ -61,20 +61,30 @@ impl ExportTarget {
     }
 }
 
-/// Writes the receipt of a command into a new file.
-pub(super) fn write_receipt(receipt: &ForgetReceipt, path: &Path) -> anyhow::Result<()> {
-    let content = serde_json::to_string_pretty(receipt)? + "\n";
-    let written = create_private_file(path)?.write_all(content.as_bytes());
-    written.with_context(|| format!("could not write the receipt to {}", path.display()))
+/// The file of a receipt, which is made before anything is erased.
+pub(super) struct ReceiptFile {
+    file: File,
+    path: PathBuf,
 }
 
-/// A new file that only its owner may read.
-fn create_private_file(path: &Path) -> anyhow::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).with_context(|| format!("could not make the new file {}", path.display()))
+impl ReceiptFile {
+    pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
+        Ok(Self { file: create_private_file(path)?, path: path.to_owned() })
+    }
+
+    /// Writes the receipt. The error holds it, because an erasure cannot be repeated.
+    pub(super) fn write(mut self, receipt: &ForgetReceipt) -> anyhow::Result<()> {
+        let content = serde_json::to_string_pretty(receipt)? + "\n";
+        self.file.write_all(content.as_bytes()).with_context(|| {
+            format!("could not write the receipt to {}, so keep it from here:\n{content}", self.path.display())
+        })
+    }
+
+    /// Deletes the empty file of a command that failed, so that the command can be repeated.
+    pub(super) fn discard(self) -> anyhow::Result<()> {
+        std::fs::remove_file(&self.path)
+            .with_context(|| format!("could not delete the empty receipt {}", self.path.display()))
+    }
 }
 
 fn render_counts(export: &PersonExport) -> Result<String, std::fmt::Error> {

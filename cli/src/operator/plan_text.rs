@@ -144,7 +144,10 @@ fn write_opt_out(text: &mut String, plan: &OptOutPlan, time: &PeopleTime<'_>) ->
 
 fn write_forget(text: &mut String, plan: &ForgetPlan, time: &PeopleTime<'_>) -> fmt::Result {
     write_contact(text, &plan.contact, time)?;
-    let all = plan.found.iter().map(|found| found.items).sum();
+    let all: usize = plan.found.iter().map(|found| found.items).sum();
+    if all == 0 {
+        return writeln!(text, "  Nothing of this person is stored.");
+    }
     writeln!(text, "  {} of this person:", count(all, "item holds data", "items hold data"))?;
     for found in &plan.found {
         writeln!(text, "  {:>8}  {} ({})", found.items, found.kind, found.table)?;

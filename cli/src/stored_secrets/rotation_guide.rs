@@ -25,10 +25,13 @@ pub(super) enum RotationKind {
 
 impl RotationKind {
     pub(super) fn of(needed: &NeededSecret) -> Self {
-        let is_of_sender = needed.name.split('/').nth(2) == Some("webhooks");
+        // tellonce, the client, webhooks, the sender; for a line's address also `line`. A form may be
+        // called `line`.
+        let parts: Vec<&str> = needed.name.split('/').collect();
+        let is_of_sender = parts.get(2) == Some(&"webhooks");
         match needed.purpose {
             SecretPurpose::LineToken => Self::LineToken,
-            SecretPurpose::PathSecret if needed.name.ends_with("/line") => Self::LineAddress,
+            SecretPurpose::PathSecret if parts.get(4) == Some(&"line") => Self::LineAddress,
             SecretPurpose::PathSecret => Self::FormAddress,
             _ if is_of_sender && needed.is_chosen => Self::Entered,
             _ if is_of_sender => Self::Issued,
@@ -95,7 +98,7 @@ impl RotationKind {
                 ]),
                 texts(&[
                     "Check that nothing waits for it: tellonce status",
-                    "Remove the old value at the receiver, when a function has read the new one.",
+                    "Remove the old value at the receiver, when `tellonce secrets rotate --status` says that the new one was read.",
                 ]),
             ),
             Self::Credential => (
@@ -104,7 +107,7 @@ impl RotationKind {
                 ]),
                 texts(&[
                     "Check that nothing waits for it: tellonce status",
-                    "Revoke the old credential in the other system, when a function has read the new one.",
+                    "Revoke the old credential in the other system, when `tellonce secrets rotate --status` says that the new one was read.",
                 ]),
             ),
         }
@@ -128,5 +131,15 @@ mod tests {
             text
         });
         insta::assert_snapshot!(kinds);
+    }
+
+    #[test]
+    fn a_form_called_line_is_not_the_address_of_a_line() {
+        let kind = |name: &str| {
+            let (name, description) = (name.to_owned(), String::new());
+            RotationKind::of(&NeededSecret { name, description, purpose: SecretPurpose::PathSecret, is_chosen: true })
+        };
+        assert_eq!(kind("tellonce/acme/webhooks/line"), RotationKind::FormAddress);
+        assert_eq!(kind("tellonce/acme/webhooks/main/line"), RotationKind::LineAddress);
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde_json::json;
 use tellonce_check::{NeededSecret, list_needed_secrets};
 use tellonce_core::{client_config::ClientConfig, secret::Secret};
@@ -51,7 +51,18 @@ impl StoreRequest<'_> {
         if let Some((path, value)) = &self.file {
             value_source::write_value(path, value)?;
         }
-        let outcome = keeper.run(&plan, self.because).await?;
+        let outcome = match (keeper.run(&plan, self.because).await, &self.file) {
+            (Err(error), Some((path, _))) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "{} has the new value, but it may not be stored; check with --status, and delete the file before \
+                         you repeat the command",
+                        path.display()
+                    )
+                });
+            }
+            (outcome, _) => outcome?,
+        };
         if *json {
             return Ok(CommandOutput::from_text(render_json(&plan, Some(&outcome))?));
         }

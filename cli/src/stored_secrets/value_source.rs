@@ -2,9 +2,7 @@
 //! argument, because arguments stay in the shell's history. No error shows what was read.
 
 use std::{
-    fs::OpenOptions,
     io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -13,7 +11,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use tellonce_check::{NeededSecret, Severity, find_secret_problem};
 use tellonce_core::{client_config::SecretPurpose, secret::Secret};
 
-use crate::secrets::made_up_token_prefix;
+use crate::{private_file::create_private_file, secrets::made_up_token_prefix};
 
 /// What the feeds of a new client begin with, on this machine.
 const MADE_UP_FEED: &str = "https://calendar.example.com/";
@@ -60,9 +58,8 @@ pub(super) fn check_value(needed: &NeededSecret, value: &Secret) -> anyhow::Resu
 
 /// Writes a value into a new file that only its owner may read.
 pub(super) fn write_value(path: &Path, value: &Secret) -> anyhow::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let written = file.and_then(|mut file| writeln!(file, "{}", value.expose()));
-    written.with_context(|| format!("could not write the new value into the new file {}", path.display()))
+    let written = writeln!(create_private_file(path)?, "{}", value.expose());
+    written.with_context(|| format!("could not write the new value into {}", path.display()))
 }
 
 /// Reads from the terminal without showing it: one line, or for a JSON object all lines to Ctrl-D.

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use tellonce_check::{Severity, find_secret_problem, list_needed_secrets};
-use tellonce_core::{client_config::ClientConfig, provider::PROVIDER, secret::Secret};
+use tellonce_core::{
+    client_config::{ClientConfig, LineConfig},
+    provider::{PROVIDER, PROVIDER_NAME},
+    secret::Secret,
+};
 use tellonce_ops::ClientStack;
 use url::Url;
 
@@ -50,17 +54,24 @@ pub(super) struct LineAccess {
 
 impl LineAccess {
     pub(super) async fn open(arguments: &LineArguments) -> anyhow::Result<Self> {
-        let own = PROVIDER.facts().base_url;
         let given = arguments.base_url.as_deref();
-        if let Some(file) = &arguments.secrets {
+        if let (Some(file), false) = (&arguments.secrets, arguments.stack.is_local()) {
+            // No account is asked, so none needs to be named.
             let config = load_config(&arguments.stack.client_folder()?)?;
-            let endpoint = registration_endpoint(given.unwrap_or(own))?;
+            let endpoint = registration_endpoint(given.unwrap_or(PROVIDER.facts().base_url))?;
             let (values, name) = read_secrets(file)?;
             return Ok(Self { config, endpoint, source: ValueSource::File { values, name } });
         }
         let ConnectedStack { stack, config, .. } = arguments.stack.connect().await?;
-        let endpoint = registration_endpoint(given.or(stack.local_provider()).unwrap_or(own))?;
-        Ok(Self { config, endpoint, source: ValueSource::Stack(stack) })
+        let endpoint = registration_endpoint(choose_provider(given, &stack)?)?;
+        let source = match &arguments.secrets {
+            Some(file) => {
+                let (values, name) = read_secrets(file)?;
+                ValueSource::File { values, name }
+            }
+            None => ValueSource::Stack(stack),
+        };
+        Ok(Self { config, endpoint, source })
     }
 
     /// The current value of a name, if it can work.
@@ -72,6 +83,17 @@ impl LineAccess {
                 Ok(value.clone())
             }
         }
+    }
+}
+
+/// The provider's address. A stack on this machine never calls the provider itself.
+fn choose_provider<'a>(given: Option<&'a str>, stack: &'a ClientStack) -> anyhow::Result<&'a str> {
+    match given {
+        Some(given) => Ok(given),
+        None if stack.is_local() => stack.local_provider().with_context(|| {
+            format!("the stack on this machine has no fake {PROVIDER_NAME}; restart it, or name one with --base-url")
+        }),
+        None => Ok(PROVIDER.facts().base_url),
     }
 }
 
@@ -94,13 +116,16 @@ fn read_secrets(source: &Path) -> anyhow::Result<(SecretsFile, String)> {
     })
 }
 
+/// A line by its name.
+pub(super) fn find_line<'c>(config: &'c ClientConfig, name: &str) -> anyhow::Result<&'c LineConfig> {
+    let known = || config.lines.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let line = config.lines.get(name);
+    line.with_context(|| format!("`{name}` is not a line of this client; its lines are {}", known()))
+}
+
 /// The id of a line with `events = true`.
 pub(super) fn find_event_line<'c>(config: &'c ClientConfig, name: &str) -> anyhow::Result<&'c str> {
-    let known = || config.lines.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let line = config
-        .lines
-        .get(name)
-        .with_context(|| format!("`{name}` is not a line of this client; its lines are {}", known()))?;
+    let line = find_line(config, name)?;
     ensure!(
         line.events,
         "the line `{name}` does not accept events; write events = true in [lines.{name}] and deploy first"

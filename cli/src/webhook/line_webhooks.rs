@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use serde::Serialize;
 use tellonce_core::{
     bootstrap,
@@ -16,7 +16,7 @@ use url::Url;
 
 use super::{
     addresses::format_host,
-    line_access::{LineAccess, LineArguments, find_event_line},
+    line_access::{LineAccess, LineArguments, find_line},
     registration_log::{RegistrationAttempt, RegistrationLog, RegistrationOutcome},
 };
 use crate::{command_output::CommandOutput, confirmation::confirm};
@@ -49,8 +49,9 @@ struct ShownWebhook {
     enabled: Option<bool>,
     events: Vec<String>,
     host: Option<String>,
-    /// Whether its address ends in the secret that is stored now.
-    has_current_secret: bool,
+    /// Whether its address ends in the secret that is stored now. None if the line accepts no
+    /// events, and so has no secret.
+    has_current_secret: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -65,14 +66,15 @@ struct WebhookList<'a> {
 pub(super) async fn list(arguments: &ListArguments) -> anyhow::Result<CommandOutput> {
     let line = &arguments.line.line;
     let access = LineAccess::open(&arguments.line).await?;
-    find_event_line(&access.config, line)?;
+    let has_events = find_line(&access.config, line)?.events;
     let token = access.read(&access.config.line_secret_name(line)).await?;
-    let secret = access.read(&access.config.line_webhook_secret_name(line)).await?;
+    let secret_name = access.config.line_webhook_secret_name(line);
+    let secret = if has_events { Some(access.read(&secret_name).await?) } else { None };
     let log = RegistrationLog::read(&arguments.line.stack.client_folder()?)?;
     let listed = PROVIDER.list_webhooks(&bootstrap::build_http_client()?, &access.endpoint, &token).await;
     let recorded = log.entries().iter().filter(|entry| entry.line == *line).collect();
     let (webhooks, problem) = match listed {
-        Ok(webhooks) => (Some(webhooks.into_iter().map(|webhook| show(webhook, &secret)).collect()), None),
+        Ok(webhooks) => (Some(webhooks.into_iter().map(|webhook| show(webhook, secret.as_ref())).collect()), None),
         Err(error) => (None, Some(explain(&error))),
     };
     let list = WebhookList { line, webhooks, problem, recorded };
@@ -81,7 +83,7 @@ pub(super) async fn list(arguments: &ListArguments) -> anyhow::Result<CommandOut
     Ok(CommandOutput { text, code })
 }
 
-fn show(webhook: ListedWebhook, secret: &Secret) -> ShownWebhook {
+fn show(webhook: ListedWebhook, secret: Option<&Secret>) -> ShownWebhook {
     let target = webhook.target.and_then(|target| Url::parse(target.expose()).ok());
     let end = target.as_ref().and_then(|target| target.path_segments()?.next_back().map(str::to_owned));
     ShownWebhook {
@@ -89,7 +91,7 @@ fn show(webhook: ListedWebhook, secret: &Secret) -> ShownWebhook {
         enabled: webhook.enabled,
         events: webhook.events,
         host: target.as_ref().map(format_host),
-        has_current_secret: end.as_deref() == Some(secret.expose()),
+        has_current_secret: secret.map(|secret| end.as_deref() == Some(secret.expose())),
     }
 }
 
@@ -117,7 +119,11 @@ fn render(list: &WebhookList<'_>) -> Result<String, fmt::Error> {
         };
         let id = webhook.id.as_deref().unwrap_or("without an id");
         let host = webhook.host.as_deref().unwrap_or("an unknown address");
-        let end = if webhook.has_current_secret { "the secret stored now" } else { "another secret" };
+        let end = match webhook.has_current_secret {
+            Some(true) => "the secret stored now",
+            Some(false) => "another secret",
+            None => "a secret that the line does not use, because its events are off",
+        };
         writeln!(text, "\n  {id}  {state}, {}", webhook.events.join(", "))?;
         writeln!(text, "    to {host}, with {end} at its end")?;
     }
@@ -145,7 +151,8 @@ fn render(list: &WebhookList<'_>) -> Result<String, fmt::Error> {
 pub(super) async fn remove(arguments: &RemoveArguments) -> anyhow::Result<CommandOutput> {
     let (line, id) = (&arguments.line.line, &arguments.id);
     let access = LineAccess::open(&arguments.line).await?;
-    find_event_line(&access.config, line)?;
+    // A line whose events are off may still have webhooks.
+    find_line(&access.config, line)?;
     let token = access.read(&access.config.line_secret_name(line)).await?;
     let mut log = RegistrationLog::read(&arguments.line.stack.client_folder()?)?;
     let plan = format!(
@@ -158,14 +165,20 @@ pub(super) async fn remove(arguments: &RemoveArguments) -> anyhow::Result<Comman
     confirm("Delete this webhook?", arguments.yes)?;
     match PROVIDER.remove_webhook(&bootstrap::build_http_client()?, &access.endpoint, &token, id).await {
         Ok(()) => {
-            let recorded = if log.record_removal(id)? {
+            let recorded = log.record_removal(id).with_context(|| {
+                format!("{PROVIDER_NAME} deleted the webhook {id}, but the record was not updated; write \"removed\" as its outcome")
+            })?;
+            let recorded = if recorded {
                 format!(" {} records it: commit it to git.", log.path().display())
             } else {
                 String::new()
             };
             Ok(CommandOutput::from_text(format!("Deleted: webhook {id}.{recorded}\n")))
         }
-        Err(error @ WebhookCallError::NoResponse(NoResponse::Lost { .. })) => {
+        Err(
+            error @ (WebhookCallError::NoResponse(NoResponse::Lost { .. })
+            | WebhookCallError::Status { status: 500.., .. }),
+        ) => {
             bail!("{error}, so the webhook may be deleted; `tellonce webhook list` shows it")
         }
         Err(error) => bail!("nothing was deleted: {}", explain(&error)),
@@ -192,7 +205,7 @@ mod tests {
             listed("wh_2", "https://hooks.acme.example/lines/main/hunter2-now", Some(true)),
             listed("wh_1", "https://old.acme.example/lines/main/hunter2-old", Some(false)),
         ];
-        let shown = webhooks.into_iter().map(|webhook| show(webhook, &secret)).collect();
+        let shown = webhooks.into_iter().map(|webhook| show(webhook, Some(&secret))).collect();
         let attempt = RegistrationAttempt {
             line: "main".to_owned(),
             host: "hooks.acme.example".to_owned(),

@@ -84,8 +84,7 @@ async fn register_line(arguments: &RegisterArguments, now: Timestamp) -> anyhow:
     let (token_name, secret_name) = (config.secrets.locate(&token_name), config.secrets.locate(&secret_name));
     let host = format_host(&address);
     let mut log = RegistrationLog::read(&folder)?;
-    let is_open = |entry: &&RegistrationAttempt| entry.outcome != RegistrationOutcome::Removed && !arguments.again;
-    if let Some(entry) = log.latest_attempt(line, &host).filter(is_open) {
+    if let Some(entry) = log.latest_open_attempt(line, &host).filter(|_| !arguments.again) {
         bail!(describe_earlier_attempt(entry, &log));
     }
     let shown = line_events_url(&address, line, "…")?.to_string().replace("%E2%80%A6", "…");

@@ -75,8 +75,11 @@ impl RegistrationLog {
         Ok(found)
     }
 
-    pub(super) fn latest_attempt(&self, line: &str, host: &str) -> Option<&RegistrationAttempt> {
-        self.entries.iter().rev().find(|entry| entry.line == line && entry.host == host)
+    /// The newest attempt at an address whose webhook was not deleted. A deleted webhook does not
+    /// hide an older one.
+    pub(super) fn latest_open_attempt(&self, line: &str, host: &str) -> Option<&RegistrationAttempt> {
+        let is_open = |entry: &&RegistrationAttempt| entry.outcome != RegistrationOutcome::Removed;
+        self.entries.iter().rev().filter(is_open).find(|entry| entry.line == line && entry.host == host)
     }
 
     /// Records an attempt with an unknown outcome.
@@ -124,18 +127,37 @@ mod tests {
         let now = "2026-11-20T10:00:00Z".parse().unwrap();
         let mut log = read();
         log.begin_attempt("main", "api.example.com", now).unwrap();
-        assert_eq!(read().latest_attempt("main", "api.example.com").unwrap().outcome, RegistrationOutcome::Unknown);
+        assert_eq!(
+            read().latest_open_attempt("main", "api.example.com").unwrap().outcome,
+            RegistrationOutcome::Unknown
+        );
         assert!(
-            read().latest_attempt("main", "other.example.com").is_none()
-                && read().latest_attempt("two", "api.example.com").is_none()
+            read().latest_open_attempt("main", "other.example.com").is_none()
+                && read().latest_open_attempt("two", "api.example.com").is_none()
         );
         log.record_success(Some("wh_1")).unwrap();
         log.begin_attempt("main", "api.example.com", now).unwrap();
         log.withdraw_attempt().unwrap();
-        let entry = read().latest_attempt("main", "api.example.com").unwrap().clone();
+        let entry = read().latest_open_attempt("main", "api.example.com").unwrap().clone();
         assert_eq!((entry.outcome, entry.id.as_deref()), (RegistrationOutcome::Registered, Some("wh_1")));
         log.withdraw_attempt().unwrap();
         assert!(!log.path().exists());
+    }
+
+    #[test]
+    fn a_deleted_webhook_does_not_hide_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = "2026-11-20T10:00:00Z".parse().unwrap();
+        let mut log = RegistrationLog::read(folder.path()).unwrap();
+        for id in ["wh_1", "wh_2"] {
+            log.begin_attempt("main", "api.example.com", now).unwrap();
+            log.record_success(Some(id)).unwrap();
+        }
+        for (removed, left) in [("wh_2", Some("wh_1")), ("wh_1", None)] {
+            assert!(log.record_removal(removed).unwrap());
+            let open = log.latest_open_attempt("main", "api.example.com").map(|entry| entry.id.as_deref().unwrap());
+            assert_eq!(open, left);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::json;
 use tellonce_core::{bootstrap, client_config::SecretPurpose, provider::PROVIDER};
-use tellonce_ops::CommandRunner;
+use tellonce_ops::{CommandRunner, OperatorError};
 use url::Url;
 
 use super::{
@@ -95,9 +95,17 @@ pub(super) async fn test(arguments: &TestArguments) -> anyhow::Result<CommandOut
         status_of_wrong_secret,
     };
     for look in 0..MAX_LOOKS {
-        if let Ok(found) = runner.find_delivery(report.delivery.clone()).await {
-            report.is_stored = true;
-            report.outcome = found.outcome;
+        match runner.find_delivery(report.delivery.clone()).await {
+            Ok(found) => {
+                report.is_stored = true;
+                report.outcome = found.outcome;
+            }
+            Err(OperatorError::UnknownDelivery(_)) => {}
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("the address answered with {status}, but the inbox could not be read, so it is not known whether the event is stored")
+                });
+            }
         }
         if report.outcome.is_some() || (status != 200 && look > 0) {
             break;
