@@ -339,7 +339,7 @@ mod tests {
         {
             let dropped = task.drop(at_second(59));
             assert_eq!(dropped.is_some(), is_dropped, "{task:?}");
-            for dropped in dropped {
+            if let Some(dropped) = dropped {
                 assert_eq!((dropped.state, dropped.due_in_queue()), (TaskState::Skipped, None));
                 assert!(dropped.expires_at().is_some());
             }
