@@ -56,7 +56,7 @@ impl ClientStack {
         for log in &request.logs {
             let text = request.text.as_deref();
             let search = LogSearch { function: log, since, until, phrase: text, requests: REQUESTS };
-            // A pattern has either a phrase or alternatives, and the status of a request is a number.
+            // A pattern has either a phrase or alternatives, and a request's status is a number.
             let found = if text.is_none() && request.only_problems && log != API_LOG {
                 self.search_log_by(search, Some(PROBLEM_PATTERN)).await?
             } else {
@@ -83,8 +83,8 @@ impl FoundLogLines {
     }
 }
 
-/// Words what the functions do not word themselves. Returns false for a metric that only counts: the
-/// dashboard has those.
+/// Words what the functions do not word themselves. Returns false for a metric that only counts:
+/// the dashboard has those.
 fn word_line(line: &mut FunctionLogLine) -> bool {
     let text = |name: &str| line.field(name).unwrap_or("?").to_owned();
     if line.fields.contains_key("_aws") {

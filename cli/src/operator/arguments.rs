@@ -12,8 +12,8 @@ pub(crate) enum OperatorCliCommand {
     Hold(HoldArguments),
     /// Starts a line again. What is still useful goes out within the line's rate.
     Release(LineArguments),
-    /// Drops the messages that wait for a line now, such as those with a wrong text, or the tasks of
-    /// a CRM or a target that are not done.
+    /// Drops the messages that wait for a line now, such as those with a wrong text, or the tasks
+    /// of a CRM or a target that are not done.
     Drop(DropArguments),
     /// Decides about the leads of a held form.
     #[command(subcommand)]

@@ -25,8 +25,8 @@ pub(super) enum RotationKind {
 
 impl RotationKind {
     pub(super) fn of(needed: &NeededSecret) -> Self {
-        // tellonce, the client, webhooks, the sender; for a line's address also `line`. A form may be
-        // called `line`.
+        // tellonce, the client, webhooks, the sender; for a line's address also `line`. A form may
+        // be called `line`.
         let parts: Vec<&str> = needed.name.split('/').collect();
         let is_of_sender = parts.get(2) == Some(&"webhooks");
         match needed.purpose {

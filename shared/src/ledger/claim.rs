@@ -175,7 +175,7 @@ impl Ledger {
         Ok(match self.write_transaction(put, Some(HeaderWrite::Put(head)), &contact, None).await?.first() {
             None => ResendOutcome::Resent,
             Some(FailedCondition::Row(_) | FailedCondition::Header(_)) => ResendOutcome::Changed,
-            // It opted out. The dispatch sees that, too, and suppresses the message with its reason.
+            // It opted out. The dispatch sees that, too, and suppresses the message.
             Some(FailedCondition::Contact | FailedCondition::Limit) => match self.save(row, next).await? {
                 SaveOutcome::Saved => ResendOutcome::Resent,
                 SaveOutcome::Overtaken(_) | SaveOutcome::Gone => ResendOutcome::Changed,

@@ -23,8 +23,9 @@ const WALK_SUBJECT: &str = "retention";
 const WALK_STAGE: &str = "state";
 /// How long after its begin a pass is followed by the next one.
 const PASS_TIME: SignedDuration = SignedDuration::from_hours(20);
-/// The most pages of one call. A page has a megabyte.
-const MAX_PAGES: usize = 8;
+/// The most pages of one call. A page has a megabyte, so 24 calls a day read a ledger of 1.5 GB, or
+/// about a million rows. A call takes some ten seconds then.
+const MAX_PAGES: usize = 64;
 
 /// Where the walk is.
 #[derive(Debug, Default, PartialEq, Eq)]

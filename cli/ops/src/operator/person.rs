@@ -209,7 +209,7 @@ pub(super) async fn run(access: StackAccess<'_>, plan: &ForgetPlan) -> Result<Fo
         let before = traces.clone();
         let found = walk_all(access, PersonAction::Forget, &mut traces).await?;
         in_use = found.in_use;
-        let is_done = found.entries.is_empty() && traces == before;
+        let is_done = found.entries.is_empty() && in_use == 0 && traces == before;
         erased.entries.extend(found.entries);
         if is_done {
             break;
@@ -218,7 +218,7 @@ pub(super) async fn run(access: StackAccess<'_>, plan: &ForgetPlan) -> Result<Fo
             tokio::time::sleep(PAUSE).await;
         }
     }
-    // What was in use is found again in the next round, until it is erased.
+    // A row that came anew after it was erased is erased again.
     erased.entries.sort_by(|one, other| (&one.table, &one.item.key).cmp(&(&other.table, &other.item.key)));
     erased.entries.dedup_by(|one, other| one.table == other.table && one.item.key == other.item.key);
     let counts = erased.count();

@@ -11,6 +11,7 @@ mod person_row;
 mod search_error;
 
 use jiff::Timestamp;
+use serde_json::json;
 use tellonce_core::{
     attributes::{Item, ItemReader},
     clock::Deadline,
@@ -20,7 +21,7 @@ use tellonce_core::{
     ledger::{ErasureCause, ErasureResult, IdempotencyKey, LedgerPosition},
     person::{
         DeliveryPart, PersonAction, PersonCommand, PersonError, PersonPage, PersonPageBuilder, PersonTable,
-        item_to_json, search_inbox,
+        search_inbox,
     },
 };
 
@@ -109,7 +110,7 @@ impl PersonSearch<'_> {
         let is_own_lid = key.subject.starts_with("lid:") && lid_subjects().contains(&key.subject);
         let contact = walk.contact.clone();
         if !row.is_of(&key, &contact, is_own_lid, walk.page.traces()) {
-            return self.visit_mention(walk, &key, item).await;
+            return self.visit_mention(walk, &key, &row, item).await;
         }
         let is_export = walk.command.action == PersonAction::Export;
         let is_listed = row.holds_personal_data() || (is_export && row.is_worth_exporting());
@@ -117,12 +118,19 @@ impl PersonSearch<'_> {
             return Ok(());
         }
         let at = ["created_at", "updated_at"].into_iter().find_map(|name| reader.time(name));
-        walk.page.add(row.kind(), format!("{} / {}", key.subject, key.stage), at, || item_to_json(item));
-        if walk.command.action == PersonAction::Forget
-            && self.erase_row(walk, &key, row, item).await? == ErasureResult::InUse
-        {
-            walk.page.count_in_use();
+        let (kind, name) = (row.kind(), format!("{} / {}", key.subject, key.stage));
+        let data = is_export.then(|| row.export(item, &walk.phone)).unwrap_or_default();
+        if walk.command.action == PersonAction::Forget {
+            match self.erase_row(walk, &key, row, item).await? {
+                ErasureResult::Erased => {}
+                ErasureResult::Nothing => return Ok(()),
+                ErasureResult::InUse => {
+                    walk.page.count_in_use();
+                    return Ok(());
+                }
+            }
         }
+        walk.page.add(kind, name, at, || data);
         Ok(())
     }
 
@@ -173,21 +181,28 @@ impl PersonSearch<'_> {
         Ok(if deleted { ErasureResult::Erased } else { ErasureResult::InUse })
     }
 
-    /// A text of another person may contain the number. Only that text is erased.
+    /// A text of another person may contain the number. Only that text is exported and erased.
     async fn visit_mention(
         &self,
         walk: &mut LedgerWalk<'_>,
         key: &ItemKey,
+        row: &PersonRow,
         item: &Item,
     ) -> Result<(), PersonSearchError> {
         let traces = walk.page.traces().clone();
-        let Some(record) = person_row::redact_record(item, &|text: &str| traces.is_mentioned_in(text)) else {
+        let Some(redacted) = person_row::redact_record(item, &|text: &str| traces.is_mentioned_in(text)) else {
             return Ok(());
         };
-        walk.page.add("mentions", format!("{} / {}", key.subject, key.stage), None, || item_to_json(item));
-        if walk.command.action == PersonAction::Forget && !self.store.replace_record(key, item, &record).await? {
-            walk.page.count_in_use();
+        if walk.command.action == PersonAction::Forget {
+            // A worker that settles its task must find the task as it claimed it.
+            let is_free = !row.is_claimed(self.dispatcher.clock.now());
+            if !is_free || !self.store.replace_record(key, item, &redacted.record).await? {
+                walk.page.count_in_use();
+                return Ok(());
+            }
         }
+        let name = format!("{} / {}", key.subject, key.stage);
+        walk.page.add("mentions", name, None, || json!({ "texts": redacted.texts }));
         Ok(())
     }
 }

@@ -1,13 +1,14 @@
 //! An item of the ledger, as a privacy request sees it: what it is, whose it is, and what it leads
 //! to.
 
+use jiff::Timestamp;
 use serde_json::Value as Json;
 use tellonce_core::{
     appointment::{Appointment, SeatHolder},
     attributes::{Item, ItemReader},
     contact::Phone,
     ledger::{LedgerEntry, LedgerRow},
-    person::PersonTraces,
+    person::{PersonTraces, item_to_json},
 };
 
 use super::search_error::PersonSearchError;
@@ -142,6 +143,22 @@ impl PersonRow {
         }
     }
 
+    /// Whether an owner works on it.
+    pub(super) fn is_claimed(&self, now: Timestamp) -> bool {
+        matches!(self, Self::Task(task) if task.value.forget(now).is_err())
+    }
+
+    /// The item for an export: without the other people of an appointment.
+    pub(super) fn export(&self, item: &Item, phone: &Phone) -> Json {
+        let mut data = item_to_json(item);
+        let seats = data.pointer_mut("/appointment/attendees").and_then(Json::as_array_mut);
+        if let (Self::Appointment(_), Some(seats)) = (self, seats) {
+            let number = |seat: &Json| Phone::from_e164(seat["phone"].as_str()?).ok();
+            seats.retain(|seat| number(seat).is_some_and(|it| it.is_same_contact(phone)));
+        }
+        data
+    }
+
     /// Whether an export shows it although nothing of it is erased.
     pub(super) fn is_worth_exporting(&self) -> bool {
         matches!(self, Self::Contact | Self::Message(_))
@@ -217,27 +234,36 @@ pub(super) fn has_text(item: &Item, is_wanted: &impl Fn(&str) -> bool) -> bool {
     item.keys().filter_map(|name| ItemReader(item).text(name)).any(is_wanted)
 }
 
-/// The JSON text of a row without the texts that `is_wanted` finds. `None` if it finds none.
-pub(super) fn redact_record(item: &Item, is_wanted: &impl Fn(&str) -> bool) -> Option<String> {
+/// A row without some of its texts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RedactedRecord {
+    /// The JSON text of the row without them.
+    pub(super) record: String,
+    /// The texts.
+    pub(super) texts: Vec<String>,
+}
+
+/// A row without the texts that `is_wanted` finds. `None` if it finds none.
+pub(super) fn redact_record(item: &Item, is_wanted: &impl Fn(&str) -> bool) -> Option<RedactedRecord> {
     let text = ItemReader(item).text(RECORD).filter(|text| is_wanted(text))?;
     let mut record: Json = serde_json::from_str(text).ok()?;
-    let mut found = false;
-    redact_texts(&mut record, is_wanted, &mut found);
-    found.then(|| record.to_string())
+    let mut texts = Vec::new();
+    redact_texts(&mut record, is_wanted, &mut texts);
+    (!texts.is_empty()).then(|| RedactedRecord { record: record.to_string(), texts })
 }
 
 /// Ids stay as they are: they hold no text of a person.
-fn redact_texts(value: &mut Json, is_wanted: &impl Fn(&str) -> bool, found: &mut bool) {
+fn redact_texts(value: &mut Json, is_wanted: &impl Fn(&str) -> bool, texts: &mut Vec<String>) {
     match value {
-        Json::Array(list) => list.iter_mut().for_each(|element| redact_texts(element, is_wanted, found)),
+        Json::Array(list) => list.iter_mut().for_each(|element| redact_texts(element, is_wanted, texts)),
         Json::Object(members) => {
             for (name, member) in members {
                 match member {
                     Json::String(text) if name == "text" && is_wanted(text) => {
+                        texts.push(std::mem::take(text));
                         *member = Json::Null;
-                        *found = true;
                     }
-                    Json::Array(_) | Json::Object(_) => redact_texts(member, is_wanted, found),
+                    Json::Array(_) | Json::Object(_) => redact_texts(member, is_wanted, texts),
                     Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
                 }
             }
@@ -266,6 +292,32 @@ mod tests {
     }
 
     #[test]
+    fn an_export_of_an_appointment_holds_no_other_person() {
+        let header = json!({
+            "calendar": "diary", "line": "main", "generation": 1, "status": "booked",
+            "start": "2026-12-01T10:00:00Z", "zone": "Asia/Jerusalem", "as_of": "2026-11-29T10:00:00Z",
+            "booked_at": "2026-11-29T10:00:00Z", "priority": 0, "delivery": "erp#1",
+            "created_at": "2026-11-29T10:00:00Z", "updated_at": "2026-11-29T10:00:00Z",
+            "attendees": [
+                {"phone": "+972545550199", "name": "Noa", "attending": true},
+                {"phone": "+972525550101", "name": "Adi", "attending": true},
+                {"contact": "contact:ab12", "attending": false},
+            ],
+        });
+        let mut item = ItemWriter::default();
+        item.text("subject", "appointment:1");
+        item.text("stage", "state");
+        item.text("appointment", header.to_string());
+        item.number("version", 1);
+        let item = item.into_item();
+        let key = ItemKey { subject: "appointment:1".to_owned(), stage: "state".to_owned() };
+        let row = PersonRow::read(&key, &item).unwrap();
+        let data = row.export(&item, &Phone::from_e164("+972545550199").unwrap());
+        assert_eq!(data["appointment"]["attendees"].as_array().unwrap().len(), 1);
+        assert_eq!(data["appointment"]["attendees"][0]["name"], "Noa");
+    }
+
+    #[test]
     fn only_a_text_with_the_number_is_erased_from_the_record_of_another_person() {
         let phone = Phone::from_e164("+972545550199").unwrap();
         let record = json!({
@@ -275,7 +327,8 @@ mod tests {
         let mut item = ItemWriter::default();
         item.text(RECORD, record.to_string());
         let redacted = redact_record(&item.into_item(), &|text: &str| phone.occurs_in(text)).unwrap();
-        let redacted: Json = serde_json::from_str(&redacted).unwrap();
+        assert_eq!(redacted.texts, ["call my sister: 054-555-0199"]);
+        let redacted: Json = serde_json::from_str(&redacted.record).unwrap();
         let messages = json!([{"text": null, "kind": "text"}, {"text": "thanks"}]);
         assert_eq!((&redacted["phone"], &redacted["last_messages"]), (&json!("+972525550101"), &messages));
         assert_eq!(redact_record(&Item::new(), &|_: &str| true), None);

@@ -205,8 +205,8 @@ impl QueueTask {
         })
     }
 
-    /// The task as an operator drops it: it is never done. None if it is done, or while an owner works
-    /// on it.
+    /// The task as an operator drops it: it is never done. None if it is done, or while an owner
+    /// works on it.
     pub fn drop(&self, now: Timestamp) -> Option<Self> {
         let is_claimed = self.state == TaskState::Claimed && self.lease_until.is_some_and(|lease| now < lease);
         if is_claimed || matches!(self.state, TaskState::Done | TaskState::Skipped) {

@@ -122,9 +122,7 @@ impl LocalStack {
         dynamo.create_tables(&tables_with_read_streams(&template))?;
         let provider = start_fake_provider(&options, &state, &client, &secrets).await?;
         let fakes = StackFakes::open(&options, &state, &client, &secrets, &clock)?;
-
         let roles = Arc::new(FunctionRoles::from_template(&template));
-
         let mut tasks = Vec::new();
         let activity = ActivityLog::open(clock.clone(), state.persistent_path("activity.jsonl").as_deref())?;
         let (activity, stored) = (Arc::new(activity), Arc::<StoredDeliveries>::default());
