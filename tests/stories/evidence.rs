@@ -219,7 +219,7 @@ async fn a_refused_repeat_leaves_the_verdict_to_the_phone_and_a_line_that_is_dow
     world.stack.provider().set_health(None, HealthPreset::Qr).unwrap();
     world.advance_time(SignedDuration::from_mins(1));
     let down = test_line(&world).await;
-    assert!(down.starts_with("failed: ") && down.contains("held: the line could not send"), "{down}");
+    assert!(down.starts_with("not passed: ") && down.contains("held: the line could not send"), "{down}");
     let evidence = read_as(&world, "local-OperatorRole").await;
     let failed = |index: usize| evidence.areas[index].result == EvidenceResult::Failed;
     assert!(failed(1) && failed(2), "{evidence:#?}");

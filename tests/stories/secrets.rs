@@ -231,12 +231,12 @@ async fn a_stored_value_is_used_beside_the_old_one_and_a_second_one_in_a_day_war
     assert_eq!((plan.changes.len(), plan.changes[0].accepted_until), (1, None));
     assert!(!format!("{plan:?}{}", serde_json::to_string(&plan).unwrap()).contains("whsec_"), "{plan:?}");
     keeper.run(&plan, Some("a story")).await.unwrap();
-    let report = keeper.report_rotation(&config, ERP).await.unwrap();
+    let report = keeper.report_rotation(ERP).await.unwrap();
     assert!(report.stored_at.is_some() && !report.is_read && report.old_accepted_until.is_some(), "{report:?}");
     world.advance_time(SignedDuration::from_secs(31));
     assert_eq!(world.post(signed_with(NEW_ERP_SECRET, "m-2")).await, 200);
     assert_eq!(world.post(signed_with(ERP_SECRET, "m-3")).await, 200, "the value before is accepted for a day");
-    assert!(keeper.report_rotation(&config, ERP).await.unwrap().is_read);
+    assert!(keeper.report_rotation(ERP).await.unwrap().is_read);
     let zap = keeper.plan(&new_value(&format!("{WEBHOOKS}/zap"), "another-header-value-1")).await.unwrap();
     assert_eq!(zap.changes[0].ends_early, [ERP], "a change of another member ends it");
     let same = keeper.plan(&new_value(ERP, NEW_ERP_SECRET)).await.unwrap();
@@ -284,11 +284,18 @@ async fn a_leaked_value_ends_at_once_and_a_missing_secret_is_made() {
     assert_eq!(done.to_string(), "stored 1 value, and started webhook-receiver again");
     assert_eq!(world.post(signed_with(ERP_SECRET, "m-2")).await, 401);
     assert_eq!(world.post(signed_with(CURRENT_HOOK, "m-3")).await, 200);
+    let report = keeper.report_rotation(ERP).await.unwrap();
+    assert!(report.stored_at.is_some() && report.old_accepted_until.is_none(), "{report:?}");
 
     world.stack.secrets().remove(&format!("{WEBHOOKS}/zap"));
-    let plan = keeper.plan(&new_value(&format!("{WEBHOOKS}/zap"), ZAP_HEADER_SECRET)).await.unwrap();
+    let zap = format!("{WEBHOOKS}/zap");
+    let leaked = NewValues { ends_old: true, ..new_value(&zap, ZAP_HEADER_SECRET) };
+    let plan = keeper.plan(&leaked).await.unwrap();
     assert!(plan.changes[0].is_new, "{plan:?}");
     keeper.run(&plan, None).await.unwrap();
+    let report = stack.survey_secrets(&config, true).await.unwrap();
+    let versions = report.secrets.iter().find(|secret| secret.name == zap).unwrap().versions.len();
+    assert_eq!(versions, 1, "a new secret has no older value to end");
     assert_eq!(stack.survey_secrets(&config, true).await.unwrap().count_faults(), 0);
 }
 

@@ -6,7 +6,7 @@
 //! Not covered: repeats of deliveries, which leave no row, and how soon the team answers, of which
 //! a conversation keeps only the present state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -291,19 +291,26 @@ fn find_outages(waits: &[MessageWait<'_>]) -> Vec<Outage> {
     for (line, mut waits) in by_line {
         waits.sort_by_key(|wait| wait.from);
         let mut of_line: Vec<Outage> = Vec::new();
+        // A message may wait several times in one outage.
+        let mut counted = BTreeSet::new();
         for wait in waits {
-            let is_sent = usize::from(wait.message.state == MessageState::Accepted);
-            let is_expired = usize::from(wait.message.state == MessageState::Expired);
-            let is_same = |outage: &&mut Outage| outage.until.is_none_or(|until| wait.from <= until + OUTAGE_PAUSE);
-            if let Some(outage) = of_line.last_mut().filter(is_same) {
-                outage.until = outage.until.zip(wait.until).map(|(one, other)| one.max(other));
+            let is_same = |outage: &Outage| outage.until.is_none_or(|until| wait.from <= until + OUTAGE_PAUSE);
+            let mut outage = match of_line.pop_if(|outage| is_same(outage)) {
+                Some(outage) => {
+                    Outage { until: outage.until.zip(wait.until).map(|(one, other)| one.max(other)), ..outage }
+                }
+                None => {
+                    counted.clear();
+                    let (line, from, until) = (line.to_owned(), wait.from, wait.until);
+                    Outage { line, from, until, messages: 0, sent: 0, expired: 0 }
+                }
+            };
+            if counted.insert(&wait.message.key) {
                 outage.messages += 1;
-                outage.sent += is_sent;
-                outage.expired += is_expired;
-            } else {
-                let (line, from, until) = (line.to_owned(), wait.from, wait.until);
-                of_line.push(Outage { line, from, until, messages: 1, sent: is_sent, expired: is_expired });
+                outage.sent += usize::from(wait.message.state == MessageState::Accepted);
+                outage.expired += usize::from(wait.message.state == MessageState::Expired);
             }
+            of_line.push(outage);
         }
         outages.extend(of_line);
     }
@@ -331,7 +338,6 @@ mod tests {
             state,
             line: "main".to_owned(),
             created_at: at(0),
-            updated_at: at(0),
             accepted_at: None,
             attempts: u32::from(steps.iter().any(|(_, _, code)| *code == "outcome-unknown")),
             provider_id: None,
@@ -406,7 +412,12 @@ mod tests {
     #[test]
     fn an_outage_has_all_messages_that_met_it_and_another_one_begins_after_a_pause() {
         let messages = [
-            message("order:1:ready", MessageState::Accepted, "", &[(0, "line-down"), (30, "accepted")]),
+            message(
+                "order:1:ready",
+                MessageState::Accepted,
+                "",
+                &[(0, "line-down"), (5, "due"), (5, "line-down"), (30, "accepted")],
+            ),
             message("order:2:ready", MessageState::Expired, "", &[(10, "line-down"), (33, "expired")]),
             message("order:3:ready", MessageState::Accepted, "", &[(36, "line-down"), (40, "accepted")]),
             message("order:4:ready", MessageState::Held, "", &[(50, "line-down")]),

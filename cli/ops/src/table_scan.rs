@@ -19,13 +19,12 @@ use crate::{
 };
 
 /// The attributes of a message that are read. A role of template.yaml allows these and no others.
-const MESSAGE_ATTRIBUTES: [&str; 16] = [
+const MESSAGE_ATTRIBUTES: [&str; 15] = [
     "subject",
     "stage",
     "state",
     "line",
     "created_at",
-    "updated_at",
     "accepted_at",
     "attempts",
     "provider_id",
@@ -38,7 +37,7 @@ const MESSAGE_ATTRIBUTES: [&str; 16] = [
     "trail",
 ];
 /// The attributes of a delivery that are read.
-const DELIVERY_ATTRIBUTES: [&str; 5] = ["id", "sender", "topic", "received_at", "outcome"];
+const DELIVERY_ATTRIBUTES: [&str; 4] = ["id", "topic", "received_at", "outcome"];
 
 /// How much of a table was read, and what it cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -59,7 +58,6 @@ pub(crate) struct ScannedMessage {
     pub(crate) state: MessageState,
     pub(crate) line: String,
     pub(crate) created_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
     pub(crate) accepted_at: Option<Timestamp>,
     /// Submits that may have arrived and had no usable response.
     pub(crate) attempts: u32,
@@ -76,7 +74,6 @@ pub(crate) struct ScannedMessage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScannedDelivery {
     pub(crate) id: String,
-    pub(crate) sender: String,
     pub(crate) topic: Option<String>,
     pub(crate) received_at: Timestamp,
     pub(crate) outcome: Option<String>,
@@ -96,7 +93,6 @@ impl ScannedMessage {
             state: MessageState::from_name(item.text("state")?)?,
             line: item.owned("line")?,
             created_at: item.time("created_at")?,
-            updated_at: item.time("updated_at")?,
             accepted_at: item.time("accepted_at"),
             attempts: item.number("attempts").unwrap_or(0),
             provider_id: item.owned("provider_id"),
@@ -152,7 +148,6 @@ impl ClientTables {
                 Some(ScannedDelivery {
                     // An item without a sender in its key is not a delivery.
                     id: item.owned("id").filter(|id| id.contains('#'))?,
-                    sender: item.owned("sender")?,
                     topic: item.owned("topic"),
                     received_at: item.time("received_at")?,
                     outcome: item.owned("outcome"),
@@ -200,9 +195,7 @@ mod tests {
         for (name, text) in [("subject", subject), ("stage", stage), ("state", "accepted"), ("line", "main")] {
             item.text(name, text);
         }
-        for name in ["created_at", "updated_at"] {
-            item.time(name, Timestamp::UNIX_EPOCH);
-        }
+        item.time("created_at", Timestamp::UNIX_EPOCH);
         item
     }
 

@@ -69,7 +69,7 @@ async fn rotate(arguments: &RotateArguments) -> anyhow::Result<CommandOutput> {
     let needed = find_needed(&config, &arguments.name)?;
     let kind = RotationKind::of(&needed);
     let keeper = SecretKeeper::connect(&stack, &config, false).await?;
-    let report = keeper.report_rotation(&config, &needed.name).await?;
+    let report = keeper.report_rotation(&needed.name).await?;
     let time = PeopleTime::of_client(&config)?;
     // A rotation that began goes on, and the old value is not lost by another one.
     let goes_on = report.stored_at.is_some() && report.old_accepted_until.is_some();

@@ -32,6 +32,9 @@ pub struct LineCheck {
     pub at: Timestamp,
     /// Whether a message may be sent.
     pub sendable: bool,
+    /// Whether the provider accepted the token: it answered with the line's health.
+    #[serde(default)]
+    pub token_accepted: bool,
     /// Whether the provider refused the token.
     pub token_refused: bool,
     /// The reported states, or why there are none.
@@ -98,11 +101,18 @@ impl Dispatcher {
                 LineCheck {
                     at,
                     sendable: health.sendable,
+                    token_accepted: health.token_accepted,
                     token_refused: health.token_refused,
                     summary: health.summary,
                 }
             }
-            Err(error) => LineCheck { at, sendable: false, token_refused: false, summary: error_chain(&error) },
+            Err(error) => LineCheck {
+                at,
+                sendable: false,
+                token_accepted: false,
+                token_refused: false,
+                summary: error_chain(&error),
+            },
         })
     }
 

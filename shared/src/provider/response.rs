@@ -32,6 +32,8 @@ pub enum SendOutcome {
 pub struct LineHealth {
     /// Whether a message may be sent over the line. True only if every known state says so.
     pub sendable: bool,
+    /// Whether the line's token was accepted: the provider answered with these states.
+    pub token_accepted: bool,
     /// Whether the line's token was refused.
     pub token_refused: bool,
     /// The reported states in one text line, for logs, reasons and the console.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use tellonce_core::{
     ledger::{IdempotencyKey, MAX_KEY_LENGTH, MessageState, StepCode},
     provider::{LineEventKind, PROVIDER_NAME},
@@ -13,13 +14,16 @@ use super::{
         EvidenceResult::{self, Failed, NotChecked, Passed, ToSign},
         show_id,
     },
-    facts::{EvidenceFacts, LineFacts},
+    facts::{EvidenceFacts, LineFacts, MAX_CONVERSATIONS},
 };
 use crate::{
-    operator::{LineTestVerdict, REPLAY_COMMAND, TEST_COMMAND},
+    operator::{CommandOutcome, LineTestVerdict, REPLAY_COMMAND, TEST_COMMAND},
     sentences::count,
     table_scan::ScannedMessage,
 };
+
+/// The most replayed messages that are listed one by one, beside those that failed.
+const MAX_REPLAYS: usize = 3;
 
 /// The areas, in the order of the provider's table. The last two are of its other pages.
 pub(super) fn judge(facts: &EvidenceFacts) -> Vec<EvidenceArea> {
@@ -64,7 +68,7 @@ fn check_token(line: &LineFacts) -> EvidenceCheck {
     let member = line.token.member.as_ref().map(|member| format!(", member `{member}`")).unwrap_or_default();
     let place = format!("Secrets Manager, `{}`{member}", line.token.secret);
     match &line.asked {
-        Ok(check) if check.sendable || check.summary.starts_with("HTTP 200") => EvidenceCheck::new(
+        Ok(check) if check.token_accepted => EvidenceCheck::new(
             Passed,
             checked,
             format!("{place}: a function read it there, and {PROVIDER_NAME} accepted it"),
@@ -162,8 +166,10 @@ fn check_repeat(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
     let tested = facts.operations.iter().find_map(|operation| {
         operation.command.strip_prefix(TEST_COMMAND)?;
         let outcome = operation.outcome.as_deref()?;
-        let verdict = LineTestVerdict::ALL.iter().find(|(_, begin)| outcome.starts_with(begin));
-        Some((operation.at, outcome, verdict.map(|(verdict, _)| *verdict)))
+        let known = LineTestVerdict::ALL
+            .iter()
+            .find_map(|(verdict, begin)| Some((operation.at, outcome.strip_prefix(begin)?, Some(*verdict))));
+        Some(known.unwrap_or((operation.at, outcome, None)))
     });
     let Some((at, outcome, verdict)) = tested else {
         let seen = "no test was made; `tellonce evidence --live-test` makes one";
@@ -172,10 +178,10 @@ fn check_repeat(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
     let result = match verdict {
         Some(LineTestVerdict::Passed) => Passed,
         Some(LineTestVerdict::PhoneDecides) => ToSign,
-        Some(LineTestVerdict::Failed) | None => Failed,
+        Some(LineTestVerdict::Failed) => Failed,
+        // The command failed, or a newer version of tellonce recorded it.
+        None => NotChecked,
     };
-    let words = verdict.and_then(|verdict| LineTestVerdict::ALL.iter().find(|(known, _)| *known == verdict));
-    let outcome = words.and_then(|(_, begin)| outcome.strip_prefix(begin)).unwrap_or(outcome);
     let outcome = outcome.split(' ').map(mask_word).collect::<Vec<_>>().join(" ");
     let mut checks = vec![EvidenceCheck::new(result, checked, outcome).at(Some(at))];
     let is_test = |message: &&ScannedMessage| message.key.is_line_test() && message.created_at >= at;
@@ -221,17 +227,7 @@ fn check_webhooks(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
     );
     let result = if facts.events.is_empty() { NotChecked } else { Passed };
     let mut checks = vec![EvidenceCheck::new(result, "the events that the inbox has", seen)];
-    checks.push(match &facts.inbound {
-        Some(inbound) => {
-            let conversation =
-                if inbound.has_conversation { ", with its conversation" } else { ", without a conversation" };
-            let outcome = inbound.delivery.outcome.as_ref().map(|code| format!(", outcome {code}")).unwrap_or_default();
-            let (delivery, message) = (show_id(&inbound.delivery.id), show_id(&inbound.message_id));
-            let seen = format!("delivery {delivery}: message {message}{conversation}{outcome}");
-            EvidenceCheck::new(Passed, "one inbound event", seen).at(Some(inbound.delivery.received_at))
-        }
-        None => EvidenceCheck::new(NotChecked, "one inbound event", "none was found; write to the line from a phone"),
-    });
+    checks.push(check_inbound(facts));
     let newest = of_kind(LineEventKind::Statuses).max_by_key(|event| event.received_at);
     checks.push(match newest {
         Some(event) => {
@@ -242,6 +238,23 @@ fn check_webhooks(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
         None => EvidenceCheck::new(NotChecked, "one status event", "none was found; send a message first"),
     });
     checks
+}
+
+fn check_inbound(facts: &EvidenceFacts) -> EvidenceCheck {
+    let checked = "one inbound event";
+    let searched = match facts.conversations {
+        all if all > MAX_CONVERSATIONS => format!("; {MAX_CONVERSATIONS} of {all} conversations were searched"),
+        _ => String::new(),
+    };
+    let Some(inbound) = &facts.inbound else {
+        let seen = format!("none was found; write to the line from a phone{searched}");
+        return EvidenceCheck::new(NotChecked, checked, seen);
+    };
+    let conversation = if inbound.has_conversation { ", with its conversation" } else { ", without a conversation" };
+    let outcome = inbound.delivery.outcome.as_ref().map(|code| format!(", outcome {code}")).unwrap_or_default();
+    let (delivery, message) = (show_id(&inbound.delivery.id), show_id(&inbound.message_id));
+    let seen = format!("delivery {delivery}: message {message}{conversation}{outcome}{searched}");
+    EvidenceCheck::new(Passed, checked, seen).at(Some(inbound.delivery.received_at))
 }
 
 fn check_workspace(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
@@ -260,34 +273,51 @@ fn check_workspace(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
     ]
 }
 
+/// Whether a replay of a delivery had a second effect. All that failed are listed, and the newest
+/// of the others.
 fn check_dedupe(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
     let mut checks = Vec::new();
     let mut seen_deliveries = BTreeSet::new();
+    let replayed_one = CommandOutcome::Replayed(1).to_string();
     for operation in &facts.operations {
         let Some(delivery) = operation.command.strip_prefix(REPLAY_COMMAND) else { continue };
-        if operation.outcome.as_deref() != Some("replayed 1 delivery") || !seen_deliveries.insert(delivery) {
+        if operation.outcome.as_ref() != Some(&replayed_one) || !seen_deliveries.insert(delivery) {
             continue;
         }
         let of_delivery = facts.messages.iter().filter(|message| message.delivery == delivery);
-        for message in of_delivery.filter(|message| message.state == MessageState::Accepted) {
-            let accepted = message.trail.steps().iter().filter(|step| step.code == StepCode::Accepted.name()).count();
-            let is_before = message.accepted_at.is_some_and(|at| at < operation.at);
-            let seen = format!(
-                "it was processed again; its message {} {} before, and has not been submitted since",
-                message.key,
-                if is_before { "was accepted" } else { "was not accepted" },
-            );
-            let result = passed_if(accepted == 1 && is_before);
-            let checked = format!("the replay of the delivery {}", show_id(delivery));
-            checks.push(EvidenceCheck::new(result, checked, seen).at(Some(operation.at)));
-        }
+        checks.extend(of_delivery.filter_map(|message| check_replay(message, operation.at)));
     }
     if checks.is_empty() {
         let seen = "no delivery with a message was replayed; `tellonce replay DELIVERY` replays one";
-        checks.push(EvidenceCheck::new(NotChecked, "the replay of a delivery whose message was sent", seen));
+        return vec![EvidenceCheck::new(NotChecked, "the replay of a delivery whose message was sent", seen)];
     }
-    checks.truncate(3);
-    checks
+    let (mut shown, others): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| check.result == Failed);
+    let (newest, more) = others.split_at(others.len().min(MAX_REPLAYS));
+    shown.extend_from_slice(newest);
+    if let Some(worst) = more.iter().map(|check| check.result).max() {
+        let seen = format!("none of {} was seen to be accepted twice", count(more.len(), "message more|messages more"));
+        shown.push(EvidenceCheck::new(worst, "the replays before", seen));
+    }
+    shown
+}
+
+/// Whether a message was submitted again after the replay of its delivery. `None` if it was not
+/// accepted before, so that the replay shows nothing.
+fn check_replay(message: &ScannedMessage, replayed_at: Timestamp) -> Option<EvidenceCheck> {
+    if message.accepted_at.is_none_or(|at| at >= replayed_at) {
+        return None;
+    }
+    let count_steps = |code: StepCode| message.trail.steps().iter().filter(|step| step.code == code.name()).count();
+    // A message that an operator resends is accepted once more.
+    let extra = count_steps(StepCode::Accepted).saturating_sub(1 + count_steps(StepCode::Resent));
+    let checked = format!("the replay of the delivery {}", show_id(&message.delivery));
+    let seen = format!("it was processed again; its message {} was accepted before, and", message.key);
+    let (result, seen) = match extra {
+        0 if message.trail.is_full() => (NotChecked, format!("{seen} its trail may lack steps")),
+        0 => (Passed, format!("{seen} has not been submitted since")),
+        _ => (Failed, format!("{seen} {} since", count(extra, "time more|times more"))),
+    };
+    Some(EvidenceCheck::new(result, checked, seen).at(Some(replayed_at)))
 }
 
 fn check_ids(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
@@ -322,4 +352,106 @@ fn check_ids(facts: &EvidenceFacts) -> Vec<EvidenceCheck> {
 
 fn has_step(message: &ScannedMessage, code: StepCode) -> bool {
     message.trail.steps().iter().any(|step| step.code == code.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+    use tellonce_core::{ledger::DeliveryStatus, trail::Trail};
+
+    use super::*;
+    use crate::{operations::Operation, table_scan::ScanCost};
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
+    }
+
+    fn message(number: usize, accepted_at: i64, steps: &[(i64, &str)]) -> ScannedMessage {
+        let steps: Vec<_> = steps.iter().map(|(minute, code)| (minute * 60_000, "accepted", *code)).collect();
+        ScannedMessage {
+            key: IdempotencyKey::parse(&format!("order:{number}:ready")).unwrap(),
+            state: MessageState::Accepted,
+            line: "main".to_owned(),
+            created_at: at(0),
+            accepted_at: Some(at(accepted_at)),
+            attempts: 0,
+            provider_id: None,
+            message_id: None,
+            conversation_id: None,
+            delivery_status: DeliveryStatus::default(),
+            delivery_status_at: None,
+            delivery: format!("shop#{number}"),
+            trail: Trail::from_attribute(&serde_json::to_string(&steps).unwrap()),
+        }
+    }
+
+    fn operation(command: String, outcome: &str) -> Operation {
+        let (who, outcome) = ("dana".to_owned(), Some(outcome.to_owned()));
+        Operation { at: at(10), who, command, because: None, outcome, ended_at: Some(at(10)) }
+    }
+
+    fn facts(messages: Vec<ScannedMessage>, operations: Vec<Operation>) -> EvidenceFacts {
+        EvidenceFacts {
+            at: at(20),
+            lines: Vec::new(),
+            messages,
+            conversations: 0,
+            inbound: None,
+            events: Vec::new(),
+            operations,
+            ledger_cost: ScanCost::default(),
+            event_cost: ScanCost::default(),
+        }
+    }
+
+    #[test]
+    fn a_second_accept_after_a_replay_is_found_behind_any_number_of_good_ones() {
+        let mut messages: Vec<_> = (1..=5).map(|number| message(number, 1, &[(1, "accepted")])).collect();
+        messages.push(message(6, 1, &[(1, "accepted"), (11, "accepted")]));
+        // It was waiting when its delivery was replayed.
+        messages.push(message(7, 12, &[(1, "line-down"), (12, "accepted")]));
+        messages.push(message(8, 1, &[(1, "accepted"), (11, "resent"), (12, "accepted")]));
+        let replay = |number| operation(format!("{REPLAY_COMMAND}shop#{number}"), "replayed 1 delivery");
+        let checks = check_dedupe(&facts(messages, (1..=8).map(replay).collect()));
+        let seen: Vec<_> = checks.iter().map(|check| (check.result, check.seen.as_str())).collect();
+        let [failed, good @ .., rest] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!(failed.0, Failed);
+        assert!(failed.1.ends_with("order:6:ready was accepted before, and 1 time more since"), "{}", failed.1);
+        assert_eq!(good.iter().filter(|(result, _)| *result == Passed).count(), MAX_REPLAYS);
+        assert_eq!(*rest, (Passed, "none of 3 messages more was seen to be accepted twice"));
+    }
+
+    #[test]
+    fn a_test_that_could_not_be_made_is_not_a_test_that_failed() {
+        let test = |outcome| {
+            let facts = facts(Vec::new(), vec![operation(format!("{TEST_COMMAND}main"), outcome)]);
+            check_repeat(&facts).swap_remove(0)
+        };
+        let not_made = test("failed: the function reminder-scheduler could not be asked");
+        assert_eq!(not_made.result, NotChecked, "{not_made:?}");
+        assert_eq!(test("not passed: line-test:5f:repeat was not accepted: HTTP 409").result, Failed);
+        let passed = test("passed: both submits have one id");
+        assert_eq!((passed.result, passed.seen.as_str()), (Passed, "both submits have one id"));
+    }
+
+    #[test]
+    fn conversations_that_were_not_searched_are_named() {
+        let event = crate::table_scan::ScannedDelivery {
+            id: "main#1".to_owned(),
+            topic: None,
+            received_at: at(1),
+            outcome: None,
+        };
+        let line = LineFacts {
+            name: "main".to_owned(),
+            has_events: true,
+            token: tellonce_core::secret::SecretLocation { secret: "lines".to_owned(), member: None },
+            asked: Err("not asked".to_owned()),
+            last_seen: None,
+        };
+        let few = facts(Vec::new(), Vec::new());
+        let many = EvidenceFacts { lines: vec![line], events: vec![event], conversations: 250, ..few };
+        let inbound = check_webhooks(&many).swap_remove(1);
+        assert!(inbound.seen.ends_with("; 100 of 250 conversations were searched"), "{}", inbound.seen);
+    }
 }

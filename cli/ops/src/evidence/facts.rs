@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The most conversations that are read, in one request.
-const MAX_CONVERSATIONS: usize = 100;
+pub(super) const MAX_CONVERSATIONS: usize = 100;
 /// The newest operations that are read.
 const MAX_OPERATIONS: u16 = 500;
 

@@ -37,9 +37,10 @@ pub enum LineTestVerdict {
 }
 
 impl LineTestVerdict {
-    /// What the outcome of an operation begins with.
+    /// What the outcome of an operation begins with. `failed: ` begins that of every command that
+    /// could not be run.
     pub(crate) const ALL: [(Self, &'static str); 3] =
-        [(Self::Passed, "passed: "), (Self::PhoneDecides, "the phone decides: "), (Self::Failed, "failed: ")];
+        [(Self::Passed, "passed: "), (Self::PhoneDecides, "the phone decides: "), (Self::Failed, "not passed: ")];
 
     /// What a test showed.
     pub fn of_test(test: &LineTest) -> Self {

@@ -93,12 +93,16 @@ pub(super) async fn plan(
 ) -> Result<SecretsPlan, SecretsError> {
     let mut plan = SecretsPlan { changes: Vec::new(), unchanged: Vec::new(), ends_old: new.ends_old };
     let mut keys: Vec<Option<String>> = Vec::new();
+    let mut others = Vec::new();
     for group in group_by_secret(config) {
-        let known = KnownSecret::find(&stack.secrets_manager, &group.name).await?;
-        keys.extend(known.as_ref().map(|known| known.kms_key.clone()));
         let change = PlacedChange::new(group, &new.values);
+        if change.values.is_empty() {
+            others.push(change.secret);
+            continue;
+        }
+        let known = KnownSecret::find(&stack.secrets_manager, &change.secret).await?;
+        keys.extend(known.as_ref().map(|known| known.kms_key.clone()));
         match known {
-            _ if change.values.is_empty() => {}
             None => plan.changes.push(change.create(new.kms_key.clone())),
             Some(KnownSecret { deleted_at: Some(_), .. }) => return Err(SecretsError::Deleted(change.secret)),
             Some(known) => {
@@ -108,6 +112,11 @@ pub(super) async fn plan(
         }
     }
     // A new secret has the key of the client's others.
+    if plan.changes.iter().any(|change| change.is_new && change.kms_key.is_none()) {
+        for secret in others {
+            keys.extend(KnownSecret::find(&stack.secrets_manager, &secret).await?.map(|known| known.kms_key));
+        }
+    }
     if let [Some(key), rest @ ..] = &keys[..]
         && rest.iter().all(|other| other.as_ref() == Some(key))
     {
@@ -229,7 +238,7 @@ pub(super) async fn apply(stack: &ClientStack, plan: &SecretsPlan) -> Result<(),
         } else {
             replace(client, change, &change.version).await?
         };
-        if plan.ends_old {
+        if plan.ends_old && !change.is_new {
             replace(client, change, &stored).await?;
         }
     }

@@ -19,6 +19,9 @@ use crate::{
 /// The function that keeps values of senders.
 const RECEIVER: &str = "webhook-receiver";
 
+/// What the command of a plan ends with, if it ends the older values.
+pub(super) const ENDS_OLD: &str = ", and end the values before at once";
+
 /// Changes the secrets of one client as one operator.
 pub struct SecretKeeper<'a> {
     stack: &'a ClientStack,
@@ -54,7 +57,7 @@ impl fmt::Display for SecretsPlan {
             [name] => write!(f, "store the value {name}"),
             names => write!(f, "store {} values: {}", names.len(), names.join(", ")),
         }?;
-        if self.ends_old { f.write_str(", and end the values before at once") } else { Ok(()) }
+        if self.ends_old { f.write_str(ENDS_OLD) } else { Ok(()) }
     }
 }
 
@@ -77,6 +80,10 @@ impl<'a> SecretKeeper<'a> {
 
     pub(super) fn stack(&self) -> &ClientStack {
         self.stack
+    }
+
+    pub(super) fn config(&self) -> &ClientConfig {
+        self.config
     }
 
     pub(super) fn log(&self) -> Option<&OperationLog> {

@@ -3,14 +3,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use tellonce_core::client_config::ClientConfig;
 
 use super::{
-    keeper::SecretKeeper,
+    keeper::{ENDS_OLD, SecretKeeper},
     known_secret::{CURRENT, KnownSecret, PREVIOUS},
     secrets_error::SecretsError,
     survey::accepted_until,
 };
+use crate::operations::Operation;
 
 /// The most operations that are searched for the last change of a value.
 const MAX_OPERATIONS: u16 = 200;
@@ -27,33 +27,36 @@ pub struct RotationReport {
 }
 
 impl SecretKeeper<'_> {
-    /// How far the rotation of a value is; `config` says where it is stored.
-    pub async fn report_rotation(&self, config: &ClientConfig, name: &str) -> Result<RotationReport, SecretsError> {
-        let secret = config.secrets.locate(name).secret;
+    /// How far the rotation of a value is.
+    pub async fn report_rotation(&self, name: &str) -> Result<RotationReport, SecretsError> {
+        let secret = self.config().secrets.locate(name).secret;
         let known = KnownSecret::find(&self.stack().secrets_manager, &secret).await?;
         let current = known.as_ref().and_then(|known| known.find_version(CURRENT));
         let version_at = current.and_then(|version| version.stored_at);
         let has_previous = known.as_ref().is_some_and(|known| known.find_version(PREVIOUS).is_some());
         let last = self.find_last_change(name).await?;
         // A later change of the secret, of another value or by another tool, ends the old value.
-        let is_current = |at: &Timestamp| {
-            version_at.is_some_and(|version_at| version_at.duration_since(*at).abs() < SignedDuration::from_secs(60))
+        let is_current = |change: &Operation| {
+            version_at
+                .is_some_and(|version_at| version_at.duration_since(change.at).abs() < SignedDuration::from_secs(60))
         };
-        let until = accepted_until(&secret, version_at).filter(|until| has_previous && *until > self.stack().now());
+        let last = last.filter(is_current);
+        // Such a command stored the new value twice, so the version before has it, too.
+        let has_old = has_previous && !last.as_ref().is_some_and(|change| change.command.ends_with(ENDS_OLD));
+        let until = accepted_until(&secret, version_at).filter(|until| has_old && *until > self.stack().now());
         Ok(RotationReport {
-            stored_at: last.filter(is_current),
+            stored_at: last.map(|change| change.at),
             is_read: current.is_some_and(|version| version.last_read_on.is_some()),
             old_accepted_until: until,
         })
     }
 
-    async fn find_last_change(&self, name: &str) -> Result<Option<Timestamp>, SecretsError> {
+    async fn find_last_change(&self, name: &str) -> Result<Option<Operation>, SecretsError> {
         let Some(log) = self.log() else { return Ok(None) };
         let operations = log.list_newest(MAX_OPERATIONS).await?;
         let names_it =
             |command: &str| command.starts_with("store ") && command.split([' ', ',']).any(|word| word == name);
         let done = |outcome: &Option<String>| outcome.as_ref().is_some_and(|outcome| outcome.starts_with("stored"));
-        let found = operations.iter().find(|operation| names_it(&operation.command) && done(&operation.outcome));
-        Ok(found.map(|operation| operation.at))
+        Ok(operations.into_iter().find(|operation| names_it(&operation.command) && done(&operation.outcome)))
     }
 }

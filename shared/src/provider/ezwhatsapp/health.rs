@@ -89,7 +89,12 @@ impl ReportedHealth {
     }
 
     pub(super) fn to_line_health(&self) -> LineHealth {
-        LineHealth { sendable: self.is_sendable(), token_refused: self.http_status == 401, summary: self.summary() }
+        LineHealth {
+            sendable: self.is_sendable(),
+            token_accepted: self.http_status == 200,
+            token_refused: self.http_status == 401,
+            summary: self.summary(),
+        }
     }
 
     fn summary(&self) -> String {
