@@ -41,6 +41,7 @@ struct StackStatus {
     /// Read for `status` alone.
     today: Option<Today>,
     overview: Overview,
+    /// Not read for `waiting`.
     needs: Needs,
 }
 
@@ -82,7 +83,10 @@ async fn read_status(question: Question, arguments: &StackArguments) -> anyhow::
     let ConnectedStack { stack, config, .. } = arguments.connect().await?;
     let tables = stack.find_tables().await?;
     let overview = tables.read_overview(&config, stack.now()).await?;
-    let needs = tables.read_needs(&overview).await?;
+    let needs = match question {
+        Question::Waiting => Needs { list: Vec::new(), more: 0 },
+        Question::Status | Question::Needs => tables.read_needs(&overview).await?,
+    };
     let today = if question == Question::Status { Some(stack.read_today(&config).await) } else { None };
     Ok((StackStatus { today, overview, needs }, config))
 }
@@ -157,6 +161,7 @@ fn write_today(text: &mut String, today: &Today, time: &PeopleTime<'_>) -> fmt::
     let figure = |figure: Option<u64>| figure.map_or_else(|| "?".to_owned(), |figure| figure.to_string());
     let Today { sent, arrived, failed, repeats, refused, .. } = today;
     let [sent, arrived, failed] = [sent, arrived, failed].map(|it| figure(*it));
+    let failed = if today.failed_has_more { format!("at least {failed}") } else { failed };
     let deliveries = format!("repeats recognised: {}, deliveries refused: {}", figure(*repeats), figure(*refused));
     write_row(text, "today", "", &format!("{sent} sent, {arrived} arrived, {failed} failed"), &deliveries)?;
     for refused in &today.refusals {
@@ -164,7 +169,8 @@ fn write_today(text: &mut String, today: &Today, time: &PeopleTime<'_>) -> fmt::
             .newest
             .first()
             .map(|last| format!("last {} with {}: {}", time.format_minute(last.at), last.http_status, last.reason));
-        write_row(text, "refused", refused.name(), &format!("{}×", refused.count), &newest.unwrap_or_default())?;
+        let number = format!("{}{}×", if refused.has_more { "at least " } else { "" }, refused.count);
+        write_row(text, "refused", refused.name(), &number, &newest.unwrap_or_default())?;
     }
     for alarm in &today.alarms {
         let since = alarm.since.map(|since| format!("since {}", time.format_minute(since))).unwrap_or_default();
@@ -389,10 +395,16 @@ mod tests {
             since: at("00:00:00"),
             sent: Some(12),
             arrived: Some(10),
-            failed: None,
+            failed: Some(1),
+            failed_has_more: true,
             repeats: Some(3),
             refused: Some(4),
-            refusals: vec![SenderRefusals { sender: Some("shop".to_owned()), count: 4, newest: vec![refusal] }],
+            refusals: vec![SenderRefusals {
+                sender: Some("shop".to_owned()),
+                count: 4,
+                has_more: true,
+                newest: vec![refusal],
+            }],
             alarms: vec![RaisedAlarm { name: "messages-waiting".to_owned(), since: Some(at("09:25:00")) }],
             unreadable: vec!["the log of the function tellonce-acme-conversation-sync could not be read".to_owned()],
         }

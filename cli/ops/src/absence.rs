@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use tellonce_core::{
-    appointment::{Appointment, AppointmentStatus},
+    appointment::{Appointment, AppointmentStatus, HEADER_STAGE},
     client_config::{ClientConfig, MAIN_ID_SCOPE, Milestone},
     fault::error_chain,
     ledger::{IdempotencyKey, LedgerRow, MessageState, SubjectRows, read_subject},
@@ -14,7 +14,7 @@ use crate::{
     client_stack::ClientStack,
     client_tables::{ClientTables, DeliveryEntry, OpsError},
     inbox_kind::InboxKind,
-    refusals::{RECENT, SenderRefusals},
+    refusals::{FoundRefusals, RECENT, SenderRefusals},
     report::{DeliveryReport, MessageReport, describe_reminder, report_message},
 };
 
@@ -100,7 +100,7 @@ struct AbsenceFacts<'a> {
     key: &'a IdempotencyKey,
     rows: &'a SubjectRows,
     without_message: &'a [DeliveryEntry],
-    refusals: &'a [SenderRefusals],
+    refusals: &'a FoundRefusals,
     now: Timestamp,
 }
 
@@ -119,11 +119,11 @@ impl ClientTables {
         let rows = read_subject(&self.db, &self.names.ledger, key.subject()).await?;
         let without_message = self.read_without_message(key.subject()).await?;
         let mut unreadable: Vec<String> = rows.unreadable.iter().map(ToString::to_string).collect();
-        let mut refusals = Vec::new();
+        let mut refusals = FoundRefusals::default();
         if rows.is_empty() && without_message.is_empty() {
             refusals = stack.read_refusals(stack.now() - RECENT).await.unwrap_or_else(|error| {
                 unreadable.push(error_chain(&error));
-                Vec::new()
+                FoundRefusals::default()
             });
         }
         let facts = AbsenceFacts {
@@ -156,7 +156,7 @@ impl AbsenceFacts<'_> {
         let cause = match self.find_row() {
             Some(row) => self.cause_of_row(row),
             None if self.is_subject_unknown() => Some(self.cause_of_silence()),
-            None => Some(self.cause_without_row()),
+            None => Some(self.cause_of_unreadable().unwrap_or_else(|| self.cause_without_row())),
         };
         let broken_at = cause.as_ref().map(|(link, ..)| *link);
         let links = [
@@ -183,7 +183,7 @@ impl AbsenceFacts<'_> {
     fn newest_delivery(&self) -> Option<&str> {
         let of_row = self.find_row().map(|row| row.delivery.as_str());
         let of_others = || self.rows.messages.iter().max_by_key(|row| row.created_at).map(|row| row.delivery.as_str());
-        let header = || self.rows.appointment.as_ref().map(|header| header.delivery.as_str());
+        let header = || self.rows.appointment().map(|header| header.delivery.as_str());
         let skipped = || self.without_message.last().map(|delivery| delivery.id.as_str());
         of_row.or_else(header).or_else(skipped).or_else(of_others)
     }
@@ -217,9 +217,7 @@ impl AbsenceFacts<'_> {
             MessageState::Accepted if row.delivery_status.has_failed() => {
                 Some((ChainLink::Arrived, "the line reports that it failed".to_owned(), None))
             }
-            MessageState::Accepted => {
-                Some((ChainLink::Arrived, "no phone has reported it: it may be switched off".to_owned(), None))
-            }
+            MessageState::Accepted => Some(self.cause_without_report(&row.line)),
             MessageState::Held | MessageState::Claimed | MessageState::Unknown => {
                 Some((ChainLink::Sent, format!("it waits: {why}"), None))
             }
@@ -227,6 +225,28 @@ impl AbsenceFacts<'_> {
                 Some((ChainLink::Sent, why, None))
             }
         }
+    }
+
+    /// Why no report of a phone came for a message that a line accepted.
+    fn cause_without_report(&self, line: &str) -> Cause {
+        if self.config.lines.get(line).is_none_or(|line| line.events) {
+            return (ChainLink::Arrived, "no phone has reported it: it may be switched off".to_owned(), None);
+        }
+        let why = format!("the line `{line}` has `events = false`, so tellonce does not know whether it arrived");
+        let advice = "write events = true, deploy, and register the line's webhook".to_owned();
+        (ChainLink::Arrived, why, Some(setting(&["lines", line, "events"], advice)))
+    }
+
+    /// The row of the message, or of its appointment, that cannot be read.
+    fn cause_of_unreadable(&self) -> Option<Cause> {
+        let key = self.key.to_string();
+        let header = IdempotencyKey::from_parts(self.key.subject(), HEADER_STAGE).to_string();
+        let find = |key: &str| self.rows.unreadable.iter().find(|error| error.key() == key);
+        if let Some(error) = find(&key) {
+            return Some((ChainLink::Sent, format!("its row is there and cannot be read: {error}"), None));
+        }
+        let error = find(&header)?;
+        Some((ChainLink::Planned, format!("the row of its appointment cannot be read: {error}"), None))
     }
 
     /// Why nothing at all is known of the subject.
@@ -245,6 +265,7 @@ impl AbsenceFacts<'_> {
         }
         let refused: Vec<&SenderRefusals> = self
             .refusals
+            .senders
             .iter()
             .filter(|refused| refused.sender.as_deref().is_none_or(|sender| senders.contains(&sender)))
             .collect();
@@ -261,17 +282,25 @@ impl AbsenceFacts<'_> {
             );
             return (ChainLink::Verified, why, None);
         }
+        let senders = senders.join(", ");
+        let refused = if self.refusals.has_more {
+            format!(
+                "no refused post of {senders} was found; there may be more, because the log of the last 24 hours was \
+                 not searched to its end"
+            )
+        } else {
+            format!("no post of {senders} was refused in the last 24 hours")
+        };
         let why = format!(
-            "no delivery about {subject} is stored, and no post of {} was refused in the last 24 hours; look at the \
-             webhooks that it sent, and at `tellonce needs` for deliveries that could not be read",
-            senders.join(", ")
+            "no delivery about {subject} is stored, and {refused}; look at the webhooks that it sent, and at \
+             `tellonce needs` for deliveries that could not be read"
         );
         (ChainLink::Posted, why, self.setting_of_config().map(|(_, setting)| setting))
     }
 
     /// Why a subject that is known has no such message.
     fn cause_without_row(&self) -> Cause {
-        if let Some(header) = &self.rows.appointment {
+        if let Some(header) = self.rows.appointment() {
             return self.cause_of_appointment(header);
         }
         if let Some((why, setting)) = self.setting_of_config() {
@@ -407,4 +436,68 @@ fn setting_of_outcome(delivery: &DeliveryEntry) -> Option<SettingToChange> {
         _ => return None,
     };
     Some(setting(&path, advice.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tellonce_core::ledger::LedgerItemError;
+
+    use super::*;
+
+    fn follow(config: &ClientConfig, key: &str, rows: &SubjectRows, refusals: &FoundRefusals) -> ChainStep {
+        let key = IdempotencyKey::parse(key).unwrap();
+        let facts =
+            AbsenceFacts { config, key: &key, rows, without_message: &[], refusals, now: Timestamp::UNIX_EPOCH };
+        facts.follow_chain().0.pop().unwrap()
+    }
+
+    fn demo_client() -> ClientConfig {
+        ClientConfig::parse(include_str!("../../../clients/demo/client.toml")).unwrap()
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_not_a_missing_message() {
+        let unreadable = |key: &str| SubjectRows {
+            unreadable: vec![LedgerItemError::Unusable { key: key.to_owned(), attribute: "state" }],
+            ..SubjectRows::default()
+        };
+        let none = FoundRefusals::default();
+        let step = follow(&demo_client(), "order:1:ready", &unreadable("order:1:ready"), &none);
+        assert_eq!(step.link, ChainLink::Sent);
+        assert!(step.explanation.starts_with("its row is there and cannot be read: "), "{step:?}");
+        let step = follow(&demo_client(), "appointment:8:24h", &unreadable("appointment:8:state"), &none);
+        assert!(step.explanation.starts_with("the row of its appointment cannot be read: "), "{step:?}");
+    }
+
+    #[test]
+    fn a_log_that_was_searched_in_part_excludes_no_refusal() {
+        let config = demo_client();
+        for (has_more, text) in [(false, " was refused in the last 24 hours"), (true, "there may be more")] {
+            let found = FoundRefusals { has_more, ..FoundRefusals::default() };
+            let step = follow(&config, "order:1:ready", &SubjectRows::default(), &found);
+            assert!(step.explanation.contains(text), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_events_is_named_and_not_the_phone() {
+        let mut config = demo_client();
+        for line in config.lines.values_mut() {
+            line.events = false;
+        }
+        let line = config.lines.keys().next().unwrap().clone();
+        let key = IdempotencyKey::parse("order:1:ready").unwrap();
+        let (rows, refusals) = (SubjectRows::default(), FoundRefusals::default());
+        let facts = AbsenceFacts {
+            config: &config,
+            key: &key,
+            rows: &rows,
+            without_message: &[],
+            refusals: &refusals,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let (_, why, setting) = facts.cause_without_report(&line);
+        assert!(why.contains("`events = false`"), "{why}");
+        assert_eq!(setting.unwrap().path, ["lines", line.as_str(), "events"]);
+    }
 }

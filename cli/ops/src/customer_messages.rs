@@ -1,8 +1,7 @@
 //! All messages of one customer, by the contact index of the ledger.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
 use tellonce_core::{
     attributes::{Item, ItemReader, text_value},
     ledger::{IdempotencyKey, read_rows},
@@ -11,8 +10,7 @@ use tellonce_core::{
 use crate::{
     client_stack::ClientStack,
     client_tables::{ClientTables, OpsError},
-    inbox_kind::InboxKind,
-    operator::{CustomerAddress, OperatorError},
+    operator::{CustomerAddress, OperatorError, find_pseudonym},
     report::{MessageReport, report_message},
 };
 
@@ -34,12 +32,6 @@ pub struct CustomerReport {
     pub unreadable: Vec<String>,
 }
 
-/// The response to `contact`.
-#[derive(Deserialize)]
-struct FoundContact {
-    contact: String,
-}
-
 impl ClientTables {
     /// The messages of a customer, the newest first. Four requests: one for a function, because it
     /// has the key of the pseudonyms. So the caller needs the role of an operator.
@@ -48,8 +40,7 @@ impl ClientTables {
         stack: &ClientStack,
         customer: &CustomerAddress,
     ) -> Result<CustomerReport, OperatorError> {
-        let question = json!({ "contact": customer.expose() });
-        let FoundContact { contact } = stack.command(InboxKind::Lines.function(), &question).await?;
+        let contact = find_pseudonym(stack, customer).await?;
         let state = self.read_states(std::slice::from_ref(&contact)).await?.remove(&contact).unwrap_or_default();
         let query = self
             .db

@@ -22,7 +22,7 @@ use tellonce_core::{
 use crate::{
     client_stack::ClientStack,
     client_tables::{ClientTables, OpsError},
-    function_logs::{FunctionLogLine, LogSearch},
+    function_logs::{FoundLines, FunctionLogLine, LogSearch},
     inbox_kind::InboxKind,
     report::{MessageReport, report_message},
     sentences::count,
@@ -94,6 +94,8 @@ pub struct DeliveryTrace {
     pub appointments: Vec<TracedAppointment>,
     /// The entries and alerts that it led to.
     pub tasks: Vec<TracedTask>,
+    /// Whether the log was not searched to its end, so that it may have led to more.
+    pub may_have_more: bool,
     /// What all of this means, as a sentence without its full stop.
     pub conclusion: String,
     /// What could not be read, and why.
@@ -106,9 +108,18 @@ struct LoggedEffects {
     messages: BTreeSet<String>,
     appointments: BTreeSet<String>,
     tasks: BTreeMap<(String, String), String>,
+    /// The functions whose log was not searched to its end.
+    partly_searched: Vec<&'static str>,
 }
 
 impl LoggedEffects {
+    fn add_found(&mut self, delivery: &str, kind: InboxKind, found: FoundLines) {
+        for line in found.lines {
+            self.add_line(delivery, &line);
+        }
+        self.partly_searched.extend(found.has_more.then_some(kind.function()));
+    }
+
     fn add_line(&mut self, delivery: &str, line: &FunctionLogLine) {
         if line.field("delivery.id") != Some(delivery) {
             return;
@@ -209,6 +220,9 @@ impl ClientTables {
         };
         trace.take_effects(effects, &rows);
         trace.conclusion = conclude(&trace, stack.now());
+        if trace.may_have_more {
+            trace.conclusion += "; there may be more, because the log was not searched to its end";
+        }
         Ok(Some(trace))
     }
 }
@@ -232,6 +246,7 @@ fn read_item(kind: InboxKind, item: &Item) -> Option<DeliveryTrace> {
         messages: Vec::new(),
         appointments: Vec::new(),
         tasks: Vec::new(),
+        may_have_more: false,
         conclusion: String::new(),
         unreadable: Vec::new(),
     })
@@ -253,26 +268,26 @@ async fn search_effects(
         requests: LOG_REQUESTS,
     };
     let mut effects = LoggedEffects::default();
-    for line in stack.search_log(search).await?.lines {
-        effects.add_line(&trace.id, &line);
-    }
-    let sweep = InboxKind::Calendars.function();
-    if effects.is_empty() && trace.outcome.is_none() && kind.function() != sweep {
-        for line in stack.search_log(LogSearch { function: sweep, requests: 1, ..search }).await?.lines {
-            effects.add_line(&trace.id, &line);
-        }
+    effects.add_found(&trace.id, kind, stack.search_log(search).await?);
+    let sweep = InboxKind::Calendars;
+    if effects.is_empty() && trace.outcome.is_none() && kind != sweep {
+        let search = LogSearch { function: sweep.function(), requests: 1, ..search };
+        effects.add_found(&trace.id, sweep, stack.search_log(search).await?);
     }
     Ok(effects)
 }
 
 impl DeliveryTrace {
     fn take_effects(&mut self, effects: LoggedEffects, rows: &SubjectRows) {
+        self.may_have_more = !effects.partly_searched.is_empty();
+        let searched = effects.partly_searched.iter();
+        self.unreadable.extend(searched.map(|function| format!("the end of the log of {function}, which is long")));
         self.messages = rows.messages.iter().map(|row| report_message(row, &[])).collect();
         self.messages.sort_by(|one, other| one.key.cmp(&other.key));
         self.unreadable.extend(rows.unreadable.iter().map(ToString::to_string));
-        let header = rows.appointment.as_ref();
         let appointment = |subject: String| {
-            let status = header.filter(|header| header.subject == subject).map(|header| header.status.name());
+            let header = rows.appointments.iter().find(|header| header.subject == subject);
+            let status = header.map(|header| header.status.name());
             TracedAppointment { subject, status }
         };
         self.appointments = effects.appointments.into_iter().map(appointment).collect();
@@ -326,8 +341,40 @@ fn conclude(trace: &DeliveryTrace, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tellonce_core::{
+        appointment::{Appointment, AppointmentStatus},
+        attributes::UnknownAttributes,
+        trail::Trail,
+    };
 
     use super::*;
+
+    fn appointment(subject: &str, status: AppointmentStatus) -> Appointment {
+        let at = Timestamp::UNIX_EPOCH;
+        Appointment {
+            subject: subject.to_owned(),
+            calendar: "clinic".to_owned(),
+            line: "main".to_owned(),
+            version: 1,
+            generation: 1,
+            status,
+            start: at,
+            zone: "UTC".to_owned(),
+            attendees: Vec::new(),
+            title: None,
+            place: None,
+            as_of: at,
+            booked_at: at,
+            stage_outcomes: Vec::new(),
+            due_at: None,
+            priority: 0,
+            delivery: "clinic#1".to_owned(),
+            created_at: at,
+            updated_at: at,
+            trail: Trail::default(),
+            unknown_attributes: UnknownAttributes::default(),
+        }
+    }
 
     fn line(fields: serde_json::Value) -> FunctionLogLine {
         let serde_json::Value::Object(fields) = fields else { panic!("not an object") };
@@ -363,6 +410,23 @@ mod tests {
         assert_eq!(effects.messages, BTreeSet::from(["order:1:ready".to_owned()]));
         assert_eq!(effects.tasks.into_values().collect::<Vec<_>>(), ["Done"]);
         assert_eq!(effects.appointments.len(), 1);
+    }
+
+    #[test]
+    fn each_appointment_of_a_delivery_has_its_own_status_and_a_log_with_more_is_named() {
+        let appointments = vec![
+            appointment("appointment:8", AppointmentStatus::Booked),
+            appointment("appointment:9", AppointmentStatus::Cancelled),
+        ];
+        let mut effects = LoggedEffects::default();
+        let lines = ["appointment:8", "appointment:9"]
+            .map(|subject| line(json!({"delivery.id": "shop#1", "appointment.key": subject})));
+        effects.add_found("shop#1", InboxKind::Calendars, FoundLines { lines: lines.into(), has_more: true });
+        let mut trace = empty_trace(InboxKind::Calendars);
+        trace.take_effects(effects, &SubjectRows { appointments, ..SubjectRows::default() });
+        let statuses: Vec<_> = trace.appointments.iter().map(|appointment| appointment.status).collect();
+        assert_eq!(statuses, [Some("booked"), Some("cancelled")]);
+        assert!(trace.may_have_more && trace.unreadable.len() == 1, "{trace:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     client_tables::{ClientTables, DeliveryEntry, OpsError},
     delivery_trace::DeliveryTrace,
     inbox_kind::InboxKind,
-    refusals::{RECENT, SenderRefusals},
+    refusals::{FoundRefusals, RECENT, SenderRefusals},
     report::{AbsentMessage, DeliveryArrival, DeliveryReport, SubjectReport},
 };
 
@@ -118,7 +118,7 @@ impl ClientTables {
         let other_stages = rows.messages.iter().map(|row| row.key.stage().to_owned()).collect();
         rows.messages.retain(|row| row.key == key);
         rows.unreadable.retain(|error| error.key() == name);
-        rows.appointment = None;
+        rows.appointments.clear();
         let found = FoundRows::of_subject(key.subject());
         if rows.is_empty() {
             return Ok(FoundRows { absent: Some(key.stage().to_owned()), other_stages, ..found });
@@ -161,10 +161,15 @@ impl ClientTables {
     }
 }
 
-fn describe_refusals(refusals: &[SenderRefusals]) -> String {
-    if refusals.is_empty() {
-        return "no post was refused in the last 24 hours".to_owned();
+fn describe_refusals(FoundRefusals { senders, has_more }: &FoundRefusals) -> String {
+    match (senders.is_empty(), has_more) {
+        (true, false) => return "no post was refused in the last 24 hours".to_owned(),
+        (true, true) => {
+            return "the log of the last 24 hours was not searched to its end, and no refused post was found so far"
+                .to_owned();
+        }
+        (false, _) => {}
     }
-    let senders = refusals.iter().map(SenderRefusals::describe).collect::<Vec<_>>().join("; ");
+    let senders = senders.iter().map(SenderRefusals::describe).collect::<Vec<_>>().join("; ");
     format!("in the last 24 hours, {senders}")
 }

@@ -55,7 +55,7 @@ pub use operator::{
     Progress, QueueAction, QueuePlan, ReplayPlan, ReplaySelection, ReplaySpan, ResendPlan, list_operations,
 };
 pub use overview::{FeedOverview, FormOverview, LineOverview, MAX_LISTED, Overview, PartOverview, QueueOverview, Wait};
-pub use refusals::{MAX_REFUSALS, Refusal, SenderRefusals};
+pub use refusals::{Refusal, SenderRefusals};
 pub use report::{
     AbsentMessage, AppointmentReport, DeliveryReport, MessageReport, ReportStep, Standing, SubjectReport,
     UnsentReminder,

@@ -6,7 +6,10 @@
 //! Not covered: repeats of deliveries, which leave no row, and how soon the team answers, of which
 //! a conversation keeps only the present state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -199,12 +202,11 @@ impl ClientTables {
     ) -> Result<MonthReport, OpsError> {
         let is_of_month = |message: &ScannedMessage| (from..until).contains(&message.created_at);
         let found = self.scan_ledger(is_of_month, on_progress).await?;
-        let report = summarize(&found.messages, now);
-        Ok(MonthReport { from, until, cost: found.cost, ..report })
+        Ok(summarize(&found.messages, from..until, found.cost, now))
     }
 }
 
-fn summarize(messages: &[ScannedMessage], now: Timestamp) -> MonthReport {
+fn summarize(messages: &[ScannedMessage], month: Range<Timestamp>, cost: ScanCost, now: Timestamp) -> MonthReport {
     let mut kinds: BTreeMap<MessageKind, KindCounts> = BTreeMap::new();
     let known = messages.iter().filter_map(|message| Some((MessageKind::of_message(message)?, message)));
     let known: Vec<_> = known.collect();
@@ -214,8 +216,8 @@ fn summarize(messages: &[ScannedMessage], now: Timestamp) -> MonthReport {
     let waits: Vec<MessageWait<'_>> = known.iter().flat_map(|(_, message)| find_waits(message)).collect();
     MonthReport {
         at: now,
-        from: Timestamp::UNIX_EPOCH,
-        until: Timestamp::UNIX_EPOCH,
+        from: month.start,
+        until: month.end,
         kinds,
         waits: WaitReason::ALL
             .into_iter()
@@ -223,7 +225,7 @@ fn summarize(messages: &[ScannedMessage], now: Timestamp) -> MonthReport {
             .collect(),
         repeated_submits: known.iter().filter(|(_, message)| message.attempts > 0).count(),
         outages: find_outages(&waits),
-        cost: ScanCost::default(),
+        cost,
     }
 }
 
@@ -295,15 +297,12 @@ fn find_outages(waits: &[MessageWait<'_>]) -> Vec<Outage> {
         let mut counted = BTreeSet::new();
         for wait in waits {
             let is_same = |outage: &Outage| outage.until.is_none_or(|until| wait.from <= until + OUTAGE_PAUSE);
-            let mut outage = match of_line.pop_if(|outage| is_same(outage)) {
-                Some(outage) => {
-                    Outage { until: outage.until.zip(wait.until).map(|(one, other)| one.max(other)), ..outage }
-                }
-                None => {
-                    counted.clear();
-                    let (line, from, until) = (line.to_owned(), wait.from, wait.until);
-                    Outage { line, from, until, messages: 0, sent: 0, expired: 0 }
-                }
+            let mut outage = if let Some(outage) = of_line.pop_if(|outage| is_same(outage)) {
+                Outage { until: outage.until.zip(wait.until).map(|(one, other)| one.max(other)), ..outage }
+            } else {
+                counted.clear();
+                let (line, from, until) = (line.to_owned(), wait.from, wait.until);
+                Outage { line, from, until, messages: 0, sent: 0, expired: 0 }
             };
             if counted.insert(&wait.message.key) {
                 outage.messages += 1;
@@ -329,6 +328,10 @@ mod tests {
 
     fn at(minute: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minute)
+    }
+
+    fn make_report(messages: &[ScannedMessage], now: Timestamp) -> MonthReport {
+        summarize(messages, at(0)..now, ScanCost::default(), now)
     }
 
     fn message(key: &str, state: MessageState, status: &str, steps: &[(i64, &str)]) -> ScannedMessage {
@@ -361,7 +364,7 @@ mod tests {
             message("lead:a:first-touch", MessageState::Held, "", &[]),
             message("line-test:5f:repeat", MessageState::Accepted, "read", &[]),
         ];
-        let report = summarize(&messages, at(10));
+        let report = make_report(&messages, at(10));
         let orders = KindCounts {
             messages: 5,
             sent: 3,
@@ -394,7 +397,7 @@ mod tests {
             message("order:3:ready", MessageState::Accepted, "", &[(0, "rate-limit"), (0, "accepted")]),
             message("order:4:ready", MessageState::Held, "", &[(5, "created"), (5, "line-down")]),
         ];
-        let report = summarize(&messages, at(25));
+        let report = make_report(&messages, at(25));
         let wait = |messages, median: i64, longest: i64| WaitCounts {
             messages,
             median_seconds: median * 60,
@@ -422,7 +425,7 @@ mod tests {
             message("order:3:ready", MessageState::Accepted, "", &[(36, "line-down"), (40, "accepted")]),
             message("order:4:ready", MessageState::Held, "", &[(50, "line-down")]),
         ];
-        let outages = summarize(&messages, at(60)).outages;
+        let outages = make_report(&messages, at(60)).outages;
         let outage = |from, until: Option<i64>, messages, sent, expired| Outage {
             line: "main".to_owned(),
             from: at(from),

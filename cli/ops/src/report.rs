@@ -206,7 +206,7 @@ impl SubjectReport {
         messages.sort_by_key(|row| (row.created_at, row.key.clone()));
         Self {
             subject: subject.to_owned(),
-            appointment: rows.appointment.as_ref().map(report_appointment),
+            appointment: rows.appointment().map(report_appointment),
             absent: None,
             without_message: Vec::new(),
             messages: messages.into_iter().map(|row| report_message(row, arrivals)).collect(),

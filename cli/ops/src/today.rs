@@ -15,7 +15,11 @@ use tellonce_core::{
     telemetry::{Measurement, Metric, NAMESPACE},
 };
 
-use crate::{client_stack::ClientStack, function_logs::LogSearch, refusals::SenderRefusals};
+use crate::{
+    client_stack::ClientStack,
+    function_logs::{FoundLines, LogSearch},
+    refusals::SenderRefusals,
+};
 
 /// `CloudWatch` keeps points of five minutes for 63 days, and one response has those of a day.
 const PERIOD_SECONDS: i32 = 300;
@@ -51,6 +55,8 @@ pub struct Today {
     pub arrived: Option<u64>,
     /// The messages that failed, as their line reports it.
     pub failed: Option<u64>,
+    /// Whether the log was not searched to its end, so that more may have failed.
+    pub failed_has_more: bool,
     /// The deliveries that an inbox had already.
     pub repeats: Option<u64>,
     /// The deliveries that were refused.
@@ -75,9 +81,14 @@ impl ClientStack {
         let sums = self.read_sums(since, now).await.map_err(|error| note(error_chain(&error))).ok();
         let [sent, arrived, repeats, refused] = sums.map_or([None; 4], |sums| sums.map(Some));
         let failed = self.count_failed(since).await.map_err(|error| note(error_chain(&error))).ok();
+        let (failed, failed_has_more) = failed.map_or((None, false), |(failed, has_more)| (Some(failed), has_more));
         let refusals = self.read_refusals(since).await.map_err(|error| note(error_chain(&error))).unwrap_or_default();
+        if refusals.has_more {
+            note("the end of the log of webhook-receiver: it has too many lines".to_owned());
+        }
         let alarms = self.read_alarms().await.map_err(|error| note(error_chain(&error))).unwrap_or_default();
-        Today { since, sent, arrived, failed, repeats, refused, refusals, alarms, unreadable }
+        let refusals = refusals.senders;
+        Today { since, sent, arrived, failed, failed_has_more, repeats, refused, refusals, alarms, unreadable }
     }
 
     /// What was sent, arrived, came in twice, and was refused.
@@ -115,8 +126,8 @@ impl ClientStack {
     }
 
     /// The messages that failed. The metric `attention` counts them with other events, and its line
-    /// in the log says which.
-    async fn count_failed(&self, since: Timestamp) -> Result<u64, crate::function_logs::LogError> {
+    /// in the log says which. Returns also whether the log has more lines.
+    async fn count_failed(&self, since: Timestamp) -> Result<(u64, bool), crate::function_logs::LogError> {
         let search = LogSearch {
             function: "conversation-sync",
             since,
@@ -124,9 +135,9 @@ impl ClientStack {
             phrase: Some("attention"),
             requests: LOG_REQUESTS,
         };
-        let lines = self.search_log(search).await?.lines;
+        let FoundLines { lines, has_more } = self.search_log(search).await?;
         let failed = lines.iter().filter(|line| line.field("reason") == Metric::MessagesFailed.attention_reason());
-        Ok(failed.count() as u64)
+        Ok((failed.count() as u64, has_more))
     }
 
     async fn read_alarms(&self) -> Result<Vec<RaisedAlarm>, FiguresError> {

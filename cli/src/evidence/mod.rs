@@ -37,10 +37,6 @@ use statement::{Predicate, STATEMENT_FILE, sign_files, verify_folder};
 const REPORT_PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked for.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
-/// The area that the client's folder alone can show.
-const BOUNDARY: &str = "Boundary";
-/// The area that it shows a part of.
-const AUTH: &str = "Auth";
 
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -179,8 +175,8 @@ fn prepare_folder(out: &Path) -> anyhow::Result<()> {
 
 fn add_client_files(evidence: StackEvidence, folder: &Path) -> Vec<EvidenceArea> {
     let add = |area: EvidenceArea| match area.name {
-        AUTH => area.with_checks(client_files::check_tracked_secrets(folder)),
-        BOUNDARY => area.with_checks(client_files::check_decisions(folder)),
+        EvidenceArea::AUTH => area.with_checks(client_files::check_tracked_secrets(folder)),
+        EvidenceArea::BOUNDARY => area.with_checks(client_files::check_decisions(folder)),
         _ => area,
     };
     evidence.areas.into_iter().map(add).collect()

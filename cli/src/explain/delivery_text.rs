@@ -69,6 +69,7 @@ mod tests {
             messages: vec![],
             appointments: vec![TracedAppointment { subject: "appointment:88".to_owned(), status: Some("booked") }],
             tasks: vec![],
+            may_have_more: false,
             conclusion: "the delivery changed appointment:88 (now booked)".to_owned(),
             unreadable: vec![],
         }

@@ -20,11 +20,11 @@ impl Ledger {
     }
 }
 
-/// What the ledger has of an order, an appointment or a lead.
+/// Rows of the ledger: those of an order, an appointment or a lead, or those of some keys.
 #[derive(Debug, Clone, Default)]
 pub struct SubjectRows {
-    /// The header, if it is an appointment.
-    pub appointment: Option<Appointment>,
+    /// The headers of appointments. A subject has one at most.
+    pub appointments: Vec<Appointment>,
     /// The rows of its messages.
     pub messages: Vec<LedgerRow>,
     /// Rows that cannot be read.
@@ -34,12 +34,17 @@ pub struct SubjectRows {
 impl SubjectRows {
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.appointment.is_none() && self.messages.is_empty() && self.unreadable.is_empty()
+        self.appointments.is_empty() && self.messages.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// The header, if the rows are those of an appointment.
+    pub fn appointment(&self) -> Option<&Appointment> {
+        self.appointments.first()
     }
 
     fn add(&mut self, item: &Item) {
         let read = if is_header(item) {
-            appointment_header::from_item(item).map(|header| self.appointment = Some(header))
+            appointment_header::from_item(item).map(|header| self.appointments.push(header))
         } else {
             from_item(item).map(|row| self.messages.push(row))
         };

@@ -29,7 +29,7 @@ const MAX_REPLAYS: usize = 3;
 pub(super) fn judge(facts: &EvidenceFacts) -> Vec<EvidenceArea> {
     vec![
         EvidenceArea::new(
-            "Auth",
+            EvidenceArea::AUTH,
             "The line token is stored in a secret manager, not in code.",
             facts.lines.iter().map(check_token).collect(),
         ),
@@ -49,7 +49,11 @@ pub(super) fn judge(facts: &EvidenceFacts) -> Vec<EvidenceArea> {
             "The client's team knows where replies arrive, and how to claim or assign them.",
             check_workspace(facts),
         ),
-        EvidenceArea::new("Boundary", "Requests that are not supported are recorded as decisions.", Vec::new()),
+        EvidenceArea::new(
+            EvidenceArea::BOUNDARY,
+            "Requests that are not supported are recorded as decisions.",
+            Vec::new(),
+        ),
         EvidenceArea::new("Dedupe", "A delivery that is processed again has no second effect.", check_dedupe(facts)),
         EvidenceArea::new(
             "Usable ids",

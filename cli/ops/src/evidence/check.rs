@@ -73,6 +73,11 @@ pub struct EvidenceArea {
 }
 
 impl EvidenceArea {
+    /// The name of the area of tokens.
+    pub const AUTH: &str = "Auth";
+    /// The name of the area of requests that are not supported.
+    pub const BOUNDARY: &str = "Boundary";
+
     /// An area with its checks.
     pub fn new(name: &'static str, must_hold: &'static str, checks: Vec<EvidenceCheck>) -> Self {
         let result = checks.iter().map(|check| check.result).max().unwrap_or(EvidenceResult::NotChecked);

@@ -15,7 +15,7 @@ use tellonce_core::{
 use crate::{
     client_stack::ClientStack,
     client_tables::{ClientTables, OpsError},
-    operations::{Operation, OperationLog, OperationsError},
+    operations::{Operation, OperationsError},
     operator::TESTING_FUNCTION,
     table_scan::{ScanCost, ScanProgress, ScannedDelivery, ScannedMessage},
 };
@@ -107,7 +107,7 @@ impl ClientTables {
         let ledger = self.scan_ledger(|_| true, on_progress).await?;
         let (events, event_cost) = self.scan_line_events(on_progress).await?;
         let inbound = self.find_inbound(&ledger.conversations, &events).await?;
-        let operations = OperationLog::new(self.db.clone(), self.names.ledger.clone());
+        let operations = self.operation_log();
         Ok(EvidenceFacts {
             at: stack.now(),
             lines,

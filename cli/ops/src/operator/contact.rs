@@ -9,7 +9,7 @@ use tellonce_core::{
 };
 
 use super::{access::StackAccess, operator_error::OperatorError};
-use crate::inbox_kind::InboxKind;
+use crate::{calls::CallError, client_stack::ClientStack, inbox_kind::InboxKind};
 
 /// A contact, without its number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,10 +72,16 @@ struct OptOutChange {
     changed: bool,
 }
 
-/// Finds the contact of a number. The function has the key of the pseudonyms.
+/// The subject of a customer's rows. The function has the key of the pseudonyms.
+pub(crate) async fn find_pseudonym(stack: &ClientStack, customer: &CustomerAddress) -> Result<String, CallError> {
+    let question = json!({ "contact": customer.expose() });
+    let FoundContact { contact } = stack.command(InboxKind::Lines.function(), &question).await?;
+    Ok(contact)
+}
+
+/// Finds the contact of a number.
 pub(super) async fn find(access: StackAccess<'_>, customer: &CustomerAddress) -> Result<ContactReport, OperatorError> {
-    let function = InboxKind::Lines.function();
-    let FoundContact { contact } = access.stack.command(function, &json!({ "contact": customer.expose() })).await?;
+    let contact = find_pseudonym(access.stack, customer).await?;
     let get = access.stack.dynamodb.get_item().table_name(&access.tables.names.ledger);
     let get = get.key("subject", text_value(contact.as_str())).key("stage", text_value("state"));
     let row = get.send().await.map_err(|error| OperatorError::Read(Box::new(error)))?.item.unwrap_or_default();

@@ -27,14 +27,10 @@ use std::fmt;
 use serde::Serialize;
 use tellonce_core::{client_config::ClientConfig, contact::Phone, dispatch::LineTest, ledger::ResendDecision};
 
-use crate::{
-    client_stack::ClientStack,
-    client_tables::ClientTables,
-    operations::{Operation, OperationLog},
-    sentences::count,
-};
+use crate::{client_stack::ClientStack, client_tables::ClientTables, operations::Operation, sentences::count};
 
 pub use access::Progress;
+pub(crate) use contact::find_pseudonym;
 pub use contact::{ContactReport, CustomerAddress, OptOutPlan};
 pub use dead_letters::{DeadLetter, DeadLettersPlan, DeadLettersResult, ReplaySpan};
 pub use done::DonePlan;
@@ -324,7 +320,7 @@ impl<'a> CommandRunner<'a> {
 
     /// Does what a plan says, and records it: before the effect, and with the outcome after it.
     pub async fn run(&self, plan: &Plan, because: Option<&str>) -> Result<CommandOutcome, OperatorError> {
-        let log = OperationLog::new(self.stack.dynamodb.clone(), self.tables.names.ledger.clone());
+        let log = self.tables.operation_log();
         let work = self.apply(plan, because.unwrap_or("no reason given"));
         log.record(self.stack, &self.who, &plan.to_string(), because, work).await
     }
@@ -372,7 +368,7 @@ impl<'a> CommandRunner<'a> {
     pub async fn export_person(&self, phone: &Phone, because: Option<&str>) -> Result<PersonExport, OperatorError> {
         let contact = self.find_contact(&CustomerAddress::Number(phone.clone())).await?;
         let command = format!("export what is stored of {}", contact.contact);
-        let log = OperationLog::new(self.stack.dynamodb.clone(), self.tables.names.ledger.clone());
+        let log = self.tables.operation_log();
         let work = person::export(self.access(), contact, phone);
         log.record(self.stack, &self.who, &command, because, work).await
     }
@@ -410,5 +406,5 @@ impl<'a> CommandRunner<'a> {
 /// The newest operations of a stack, the newest first; at most `most`.
 pub async fn list_operations(stack: &ClientStack, most: u16) -> Result<Vec<Operation>, OperatorError> {
     let tables = stack.find_tables().await?;
-    Ok(OperationLog::new(stack.dynamodb.clone(), tables.names.ledger).list_newest(most).await?)
+    Ok(tables.operation_log().list_newest(most).await?)
 }

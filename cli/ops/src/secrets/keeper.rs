@@ -70,7 +70,7 @@ impl<'a> SecretKeeper<'a> {
         before_deployment: bool,
     ) -> Result<Self, SecretsError> {
         let log = match stack.find_tables().await {
-            Ok(tables) => Some(OperationLog::new(stack.dynamodb.clone(), tables.names.ledger)),
+            Ok(tables) => Some(tables.operation_log()),
             Err(StackError::NotDeployed { .. }) if before_deployment => None,
             Err(error) => return Err(error.into()),
         };
