@@ -11,7 +11,7 @@ mod person_row;
 mod search_error;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tellonce_core::{
     attributes::{Item, ItemReader},
     clock::Deadline,
@@ -119,7 +119,7 @@ impl PersonSearch<'_> {
         }
         let at = ["created_at", "updated_at"].into_iter().find_map(|name| reader.time(name));
         let (kind, name) = (row.kind(), format!("{} / {}", key.subject, key.stage));
-        let data = is_export.then(|| row.export(item, &walk.phone)).unwrap_or_default();
+        let data = if is_export { row.export(item, &walk.phone) } else { Json::Null };
         if walk.command.action == PersonAction::Forget {
             match self.erase_row(walk, &key, row, item).await? {
                 ErasureResult::Erased => {}
