@@ -315,10 +315,8 @@ impl Inbox {
     /// its outcome says why it leads to nothing. `about` is its subject, if it is known.
     pub async fn forget_delivery(&self, id: &str, about: Option<String>, now: Timestamp) -> Result<bool, InboxError> {
         let outcome = DeliveryOutcome::forgotten().about(about);
-        let update = self.update_outcome(id, &outcome, now);
-        let expression = update.get_update_expression().clone().unwrap_or_default();
-        let expression = expression.replace(" REMOVE needs_person", " REMOVE needs_person, body, headers");
-        let update = update.update_expression(expression).condition_expression("attribute_exists(body)");
+        let update = self.update_and_remove(id, &outcome, &["body", "headers"], now);
+        let update = update.condition_expression("attribute_exists(body)");
         send_if_current(update).await.map_err(InboxError::Record)
     }
 
@@ -352,8 +350,19 @@ impl Inbox {
 
     /// An update that sets the outcome of a delivery.
     fn update_outcome(&self, id: &str, outcome: &DeliveryOutcome, now: Timestamp) -> UpdateItemFluentBuilder {
-        let (mut set, mut remove) =
-            (String::from("SET outcome = :outcome, outcome_text = :text, outcome_at = :now"), "");
+        self.update_and_remove(id, outcome, &[], now)
+    }
+
+    /// An update that sets the outcome of a delivery and removes attributes.
+    fn update_and_remove(
+        &self,
+        id: &str,
+        outcome: &DeliveryOutcome,
+        removed: &[&str],
+        now: Timestamp,
+    ) -> UpdateItemFluentBuilder {
+        let mut set = String::from("SET outcome = :outcome, outcome_text = :text, outcome_at = :now");
+        let mut removed = removed.to_vec();
         let mut update = self
             .update_item(id)
             .expression_attribute_values(":outcome", text_value(outcome.code))
@@ -367,9 +376,10 @@ impl Inbox {
             set.push_str(", needs_person = :yes");
             update = update.expression_attribute_values(":yes", text_value(NEEDS_PERSON));
         } else {
-            remove = " REMOVE needs_person";
+            removed.push("needs_person");
         }
-        update.update_expression(set + remove)
+        let remove = if removed.is_empty() { String::new() } else { format!(" REMOVE {}", removed.join(", ")) };
+        update.update_expression(set + &remove)
     }
 
     /// An update that removes the outcome of a delivery, which wakes its function.

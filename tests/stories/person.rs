@@ -7,7 +7,8 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tellonce_core::{contact::Phone, inbox::InboxItem};
 use tellonce_ops::{
-    CommandOutcome, CommandRunner, ForgetReceipt, LineAction, OperatorCommand, Plan, ReplaySelection, SubjectReport,
+    CommandOutcome, CommandRunner, ForgetReceipt, LineAction, OperatorCommand, OperatorError, Plan, ReplaySelection,
+    SubjectReport,
 };
 use tellonce_samples::{SenderProof, WebhookPost};
 use tellonce_stack::dynamo::{DynamoFault, FaultFrequency, FaultRule};
@@ -268,11 +269,16 @@ async fn an_interrupted_erasure_is_finished_by_the_next_one_and_an_opt_out_stays
         fault: DynamoFault::Outage,
         frequency: FaultFrequency::Fraction(1.0),
     });
-    runner.run(&plan, None).await.unwrap_err();
+    let ended = runner.run(&plan, None).await.unwrap_err();
+    let OperatorError::ForgetEndedEarly { receipt: early, .. } = ended else { panic!("{ended}") };
+    assert!(early.items() > 0 && !early.complete, "{early:?}");
     world.stack.dynamo().faults().clear();
     assert!(!find_traces(&world).is_empty(), "it was interrupted");
     let (_, receipt) = forget(&world).await;
-    assert!(receipt.items() > 0 && receipt.in_use == 0, "{receipt:?}");
+    assert!(receipt.items() > 0 && receipt.complete, "{receipt:?}");
+    let Plan::Forget(plan) = &plan else { panic!("{plan:?}") };
+    let planned: usize = plan.found.iter().map(|found| found.items).sum();
+    assert_eq!(early.items() + receipt.items(), planned, "each item is in one receipt");
     assert_eq!(find_traces(&world), [""; 0]);
     let (plan, _) = operate(&world, OperatorCommand::OptOut { phone: ZILPAH.phone(), opts_out: true }).await;
     assert!(plan.changes_nothing(), "the opt-out stays");

@@ -1,5 +1,7 @@
 //! Why a customer did not receive a message: the links from the sender's post to the customer's
 //! phone, until the first one that broke.
+//!
+//! Long because each link of the chain is checked here, in the order of a message's way.
 
 use jiff::Timestamp;
 use serde::Serialize;

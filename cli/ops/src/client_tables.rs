@@ -20,7 +20,7 @@ use tellonce_core::{
     ledger::{IdempotencyKey, LedgerError, MessageState},
 };
 
-use crate::{inbox_kind::InboxKind, operations::OperationLog};
+use crate::inbox_kind::InboxKind;
 
 /// The most pages of a list that are read. A page has up to a megabyte, so this is some ten
 /// thousand entries.
@@ -145,11 +145,6 @@ pub(crate) struct DeliveryEntry {
 impl ClientTables {
     pub(crate) fn new(db: Client, names: TableNames) -> Self {
         Self { db, names }
-    }
-
-    /// The operations in the ledger.
-    pub(crate) fn operation_log(&self) -> OperationLog {
-        OperationLog::new(self.db.clone(), self.names.ledger.clone())
     }
 
     /// The table of an inbox.

@@ -20,7 +20,7 @@ use tellonce_core::{
     fault::error_chain,
 };
 
-use crate::client_stack::ClientStack;
+use crate::{client_stack::ClientStack, client_tables::ClientTables};
 
 const SUBJECT: &str = "operations";
 const RETENTION_DAYS: i64 = 400;
@@ -73,6 +73,13 @@ struct OpenOperation {
 pub(crate) struct OperationLog {
     db: Client,
     table: String,
+}
+
+impl ClientTables {
+    /// The operations in the ledger.
+    pub(crate) fn operation_log(&self) -> OperationLog {
+        OperationLog::new(self.db.clone(), self.names.ledger.clone())
+    }
 }
 
 impl OperationLog {

@@ -18,8 +18,8 @@ use std::{
 use serde_json::json;
 use tellonce_core::ledger::ResendDecision;
 use tellonce_ops::{
-    CommandOutcome, CommandRunner, LineAction, OperatorCommand, Plan, Progress, QueueAction, ReplaySelection,
-    list_operations,
+    CommandOutcome, CommandRunner, LineAction, OperatorCommand, OperatorError, Plan, Progress, QueueAction,
+    ReplaySelection, list_operations,
 };
 
 use crate::{
@@ -201,8 +201,15 @@ impl<'a> RequestedAction<'a> {
                 outcome
             }
             (Err(error), Some(file)) => {
-                file.discard()?;
-                return Err(error.into());
+                let done = match &error {
+                    OperatorError::ForgetEndedEarly { receipt, .. } => file.write(receipt),
+                    _ => file.discard(),
+                };
+                let error = anyhow::Error::from(error);
+                return Err(match done {
+                    Ok(()) => error,
+                    Err(problem) => error.context(format!("{problem:#}")),
+                });
             }
             (outcome, None) => outcome?,
         };
@@ -304,6 +311,7 @@ mod tests {
                 contact: "contact:0f3a9c27d481".to_owned(),
                 erased: vec![],
                 in_use,
+                complete: in_use == 0,
                 stays: vec![],
             })
         };

@@ -2,6 +2,8 @@
 //!
 //! Functions get payloads of format 2.0 as API Gateway makes them, errors and limits included.
 //!
+//! Long because each rule of API Gateway about requests and responses has its test here.
+//!
 //! Payload:
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>.
 

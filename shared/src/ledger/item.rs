@@ -15,7 +15,7 @@ use crate::{
     contact::Phone,
     fault::{ClassifyFault, Fault},
     provider::{Payload, SendRoute},
-    trail::{Trail, TrailStep},
+    trail::Trail,
 };
 
 /// The value of `due_queue` of a settled row that a person should look at. No line has this name,
@@ -211,12 +211,10 @@ fn write_queue(item: &mut ItemWriter, row: &LedgerRow) {
 /// Whether a person should look at a row: the customer did not get the message, or perhaps not, and
 /// it is not settled yet.
 fn needs_person(row: &LedgerRow) -> bool {
-    let is_event = |step: &&TrailStep| step.code != StepCode::DataExpired.name();
-    let last_step = row.trail.steps().iter().rev().find(is_event).map(|step| &*step.code);
     let is_undelivered = match row.state {
         MessageState::NeedsHuman | MessageState::Refused => true,
         // An event that came too late is mostly one of the past: an import, a repeat.
-        MessageState::Expired => last_step != Some(StepCode::ExpiredOnArrival.name()),
+        MessageState::Expired => row.last_event() != Some(StepCode::ExpiredOnArrival),
         // Orders without a number are usual. A reminder was due and could not be written.
         MessageState::Incomplete => row.is_reminder(),
         MessageState::Accepted => row.delivery_status.has_failed(),

@@ -122,8 +122,7 @@ pub fn resend_row(row: &LedgerRow, decision: ResendDecision, now: Timestamp) -> 
 
 /// Whether a message that needs a person may be sent again.
 fn check_looked_at(row: &LedgerRow, decision: ResendDecision, now: Timestamp) -> Result<(), ResendRefused> {
-    let last = row.trail.steps().last().and_then(|step| StepCode::from_name(&step.code));
-    match last {
+    match row.last_event() {
         Some(StepCode::KeyConflict) => return Err(ResendRefused::KeyConflict),
         Some(StepCode::AfterCancellation) => {
             let reason = row.reason.as_deref().unwrap_or("its order was cancelled").to_owned();

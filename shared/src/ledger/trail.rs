@@ -246,6 +246,13 @@ impl Reason {
 }
 
 impl LedgerRow {
+    /// The code of the last step that says something of the message. `None` if a newer version
+    /// wrote it. That its data was erased says nothing of the message.
+    pub(super) fn last_event(&self) -> Option<StepCode> {
+        let is_event = |step: &&TrailStep| step.code != StepCode::DataExpired.name();
+        StepCode::from_name(&self.trail.steps().iter().rev().find(is_event)?.code)
+    }
+
     /// Adds the step of the write of this row.
     pub(super) fn add_step(&mut self, code: StepCode, text: Option<&str>) {
         // The result of an attempt says that there was one.
@@ -292,6 +299,14 @@ mod tests {
         for code in StepCode::ALL {
             assert_eq!(StepCode::from_name(code.name()), Some(code));
         }
+    }
+
+    #[test]
+    fn an_erasure_does_not_hide_what_happened_to_the_message() {
+        let refused = (StepCode::KeyConflict, MessageState::NeedsHuman, None);
+        let erased = (StepCode::DataExpired, MessageState::NeedsHuman, None);
+        assert_eq!(row_with_steps(&[refused, erased, erased]).last_event(), Some(StepCode::KeyConflict));
+        assert_eq!(row_with_steps(&[erased]).last_event(), None);
     }
 
     #[test]

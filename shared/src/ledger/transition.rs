@@ -17,6 +17,8 @@
 //! Does **not** decide *when* a message is sent: [`super::decide_message()`] does. The model
 //! checker in `dispatch` walks every interleaving of two senders, crashes and lost responses
 //! through this function.
+//!
+//! Long because every change of a row stands here, each with its tests.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -10,7 +10,10 @@ use aws_sdk_sqs::operation::{
 };
 use tellonce_core::{feed::FeedStoreError, inbox::InboxError, ledger::ResendRefused, line::LineStateError};
 
-use crate::{calls::CallError, client_stack::StackError, client_tables::OpsError, operations::OperationsError};
+use super::forget_receipt::ForgetReceipt;
+use crate::{
+    calls::CallError, client_stack::StackError, client_tables::OpsError, operations::OperationsError, sentences::count,
+};
 
 /// A command was not carried out, or not wholly.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,15 @@ pub enum OperatorError {
     /// The trail of operations failed.
     #[error(transparent)]
     Operations(#[from] OperationsError),
+    /// An erasure failed after it had erased something.
+    #[error("the erasure ended early, after {}; repeat the command for what is left", count(.receipt.items(), "item"))]
+    ForgetEndedEarly {
+        /// What was erased until then.
+        receipt: Box<ForgetReceipt>,
+        /// Why it ended.
+        #[source]
+        source: Box<OperatorError>,
+    },
     /// The configuration has no such name.
     #[error("`{name}` is not a {what} of this client; known are: {known}")]
     UnknownName {

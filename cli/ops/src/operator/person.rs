@@ -18,6 +18,7 @@ use tellonce_core::{
 use super::{
     access::{Progress, StackAccess},
     contact::{ContactReport, CustomerAddress, find},
+    forget_receipt::{ForgetReceipt, PersonCount},
     operator_error::OperatorError,
 };
 use crate::{inbox_kind::InboxKind, sentences::count};
@@ -26,17 +27,6 @@ use crate::{inbox_kind::InboxKind, sentences::count};
 const MAX_ROUNDS: usize = 12;
 /// How long to wait for what is in use. A claim ends with its invocation, within two minutes.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// How many items of a kind a table holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PersonCount {
-    /// The table: `ledger`, or the function whose inbox it is.
-    pub table: String,
-    /// What they are: `messages`, `deliveries`.
-    pub kind: String,
-    /// How many.
-    pub items: usize,
-}
 
 /// What will be erased.
 #[derive(Debug, Clone, Serialize)]
@@ -54,30 +44,6 @@ impl ForgetPlan {
     /// How many items of a kind there are.
     pub fn count(&self, kind: &str) -> usize {
         self.found.iter().filter(|count| count.kind == kind).map(|count| count.items).sum()
-    }
-}
-
-/// What was erased, for the person who asked: it holds no personal data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ForgetReceipt {
-    /// When it was done.
-    pub at: Timestamp,
-    /// The client.
-    pub client: String,
-    /// The contact, by its pseudonym.
-    pub contact: String,
-    /// What was erased.
-    pub erased: Vec<PersonCount>,
-    /// How many items were in use until the end. The command has to be repeated.
-    pub in_use: usize,
-    /// What stays, and why.
-    pub stays: Vec<String>,
-}
-
-impl ForgetReceipt {
-    /// How many items were erased.
-    pub fn items(&self) -> usize {
-        self.erased.iter().map(|count| count.items).sum()
     }
 }
 
@@ -149,13 +115,15 @@ fn table_name(kind: InboxKind, table: PersonTable) -> &'static str {
     }
 }
 
-/// Walks once through all tables. The traces grow.
+/// Walks once through all tables. The traces grow, and so does what was found, also if it ends with
+/// an error.
 async fn walk_all(
     access: StackAccess<'_>,
     action: PersonAction,
     traces: &mut PersonTraces,
-) -> Result<Found, OperatorError> {
-    let mut found = Found::default();
+    found: &mut Found,
+) -> Result<(), OperatorError> {
+    found.in_use = 0;
     let ledger = [(InboxKind::Lines, PersonTable::Ledger)];
     // The ledger first: what waits there is not sent while the inboxes are read.
     for (kind, table) in ledger.into_iter().chain(InboxKind::ALL.map(|kind| (kind, PersonTable::Inbox))) {
@@ -174,7 +142,7 @@ async fn walk_all(
             (access.on_progress)(Progress { function: kind.function(), deliveries: found.entries.len() });
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Walks through all tables until nothing new leads to more.
@@ -183,14 +151,16 @@ async fn discover(
     action: PersonAction,
     traces: &mut PersonTraces,
 ) -> Result<Found, OperatorError> {
-    for _ in 1..MAX_ROUNDS {
+    let mut found = Found::default();
+    for _ in 0..MAX_ROUNDS {
         let before = traces.clone();
-        let found = walk_all(access, action, traces).await?;
+        found = Found::default();
+        walk_all(access, action, traces, &mut found).await?;
         if *traces == before {
-            return Ok(found);
+            break;
         }
     }
-    walk_all(access, action, traces).await
+    Ok(found)
 }
 
 pub(super) async fn plan(access: StackAccess<'_>, phone: &Phone) -> Result<ForgetPlan, OperatorError> {
@@ -200,36 +170,49 @@ pub(super) async fn plan(access: StackAccess<'_>, phone: &Phone) -> Result<Forge
     Ok(ForgetPlan { contact, found, traces })
 }
 
-/// Erases what a plan names, and what came since.
+/// Erases what a plan names, and what came since. If it ends early, the error has the receipt of
+/// what was erased until then: that cannot be found again.
 pub(super) async fn run(access: StackAccess<'_>, plan: &ForgetPlan) -> Result<ForgetReceipt, OperatorError> {
     let mut traces = plan.traces.clone();
     let mut erased = Found::default();
-    let mut in_use = 0;
-    for round in 0..MAX_ROUNDS {
-        let before = traces.clone();
-        let found = walk_all(access, PersonAction::Forget, &mut traces).await?;
-        in_use = found.in_use;
-        let is_done = found.entries.is_empty() && in_use == 0 && traces == before;
-        erased.entries.extend(found.entries);
-        if is_done {
-            break;
-        }
-        if in_use > 0 && round + 1 < MAX_ROUNDS {
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
+    let ended = erase_all(access, &mut traces, &mut erased).await;
     // A row that came anew after it was erased is erased again.
     erased.entries.sort_by(|one, other| (&one.table, &one.item.key).cmp(&(&other.table, &other.item.key)));
     erased.entries.dedup_by(|one, other| one.table == other.table && one.item.key == other.item.key);
-    let counts = erased.count();
-    Ok(ForgetReceipt {
+    let receipt = ForgetReceipt {
         at: access.stack.now(),
         client: access.stack.client().to_owned(),
         contact: plan.contact.contact.clone(),
-        erased: counts,
-        in_use,
+        erased: erased.count(),
+        in_use: erased.in_use,
+        complete: ended.is_ok() && erased.in_use == 0,
         stays: list_what_stays(),
-    })
+    };
+    match ended {
+        Err(source) if !receipt.erased.is_empty() => {
+            Err(OperatorError::ForgetEndedEarly { receipt: Box::new(receipt), source: Box::new(source) })
+        }
+        ended => ended.map(|()| receipt),
+    }
+}
+
+/// Walks until nothing is left that can be erased.
+async fn erase_all(
+    access: StackAccess<'_>,
+    traces: &mut PersonTraces,
+    erased: &mut Found,
+) -> Result<(), OperatorError> {
+    for round in 0..MAX_ROUNDS {
+        let (before, count) = (traces.clone(), erased.entries.len());
+        walk_all(access, PersonAction::Forget, traces, erased).await?;
+        if erased.entries.len() == count && erased.in_use == 0 && *traces == before {
+            break;
+        }
+        if erased.in_use > 0 && round + 1 < MAX_ROUNDS {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    Ok(())
 }
 
 /// Reads everything that is stored of a person.
@@ -240,8 +223,10 @@ pub(super) async fn export(
 ) -> Result<PersonExport, OperatorError> {
     let mut traces = PersonTraces::of_number(phone);
     discover(access, PersonAction::Find, &mut traces).await?;
-    let entries = walk_all(access, PersonAction::Export, &mut traces).await?.entries;
-    Ok(PersonExport { at: access.stack.now(), client: access.stack.client().to_owned(), contact, entries })
+    let mut found = Found::default();
+    walk_all(access, PersonAction::Export, &mut traces, &mut found).await?;
+    let client = access.stack.client().to_owned();
+    Ok(PersonExport { at: access.stack.now(), client, contact, entries: found.entries })
 }
 
 /// What came of it, as the ledger records it.

@@ -233,9 +233,12 @@ impl Conversation {
         }
     }
 
-    /// Records the delivery of what the customer writes.
+    /// Records the delivery of what the customer wrote last. Deliveries come in any order, and
+    /// again.
     pub fn note_received(&mut self, received: MessageRef) {
-        self.last_received = Some(received);
+        if self.last_received.as_ref().is_none_or(|last| last.at < received.at) {
+            self.last_received = Some(received);
+        }
     }
 
     fn add_written_message(&mut self, message: &LineMessage) {

@@ -305,3 +305,12 @@ fn a_message_that_could_not_be_read_at_first_gets_its_text_when_it_comes_again()
     let [message] = &conversation.last_messages[..] else { panic!("{:?}", conversation.last_messages) };
     assert_eq!((message.kind.as_str(), message.text.as_deref()), ("text", Some("text of m1")));
 }
+
+#[test]
+fn an_earlier_message_that_comes_later_is_not_the_last_one() {
+    let mut conversation = new_conversation();
+    for (id, minute, last) in [("b", 2, "b"), ("a", 1, "b"), ("c", 3, "c"), ("b", 2, "c")] {
+        conversation.note_received(MessageRef::new(id, at_minute(minute)));
+        assert_eq!(conversation.last_received.as_ref().unwrap().message_id, last);
+    }
+}
