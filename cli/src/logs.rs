@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::{Timestamp, civil::Date};
+use clap::builder::NonEmptyStringValueParser;
+use jiff::civil::Date;
 use serde_json::Value;
 use tellonce_ops::{API_LOG, FUNCTIONS, FunctionLogLine, LogFollower, LogRequest};
 
@@ -26,6 +27,7 @@ const SHOWN_FIELDS: [&str; 5] = ["timestamp", "level", "message", "target", "_aw
 #[derive(clap::Args)]
 struct LineFilter {
     /// Only lines that contain this text: order:1001, the id of a delivery, a line's name.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     text: Option<String>,
     /// Only this log: a function, or `api` for the requests that API Gateway answered. May be
     /// repeated. Default: all functions.
@@ -93,22 +95,20 @@ pub(crate) fn print_lines(arguments: &LogsArguments) -> anyhow::Result<CommandOu
             printer.write_line(&mut text, line)?;
             anyhow::Ok(text)
         })?;
-        if found.lines.is_empty() && !filter.json {
-            writeln!(text, "No such lines since {}.", time.format(since))?;
-        }
         if let Some(until) = found.complete_until {
-            eprintln!("{}", describe_gap(since, until, &time));
+            eprintln!("These are all lines until {}. Go on with --since {until}.", time.format(until));
+        }
+        for log in &found.unsearched {
+            eprintln!(
+                "The log {log} is long and was not searched to its end. Name it with --log, and a later --since."
+            );
+        }
+        let is_whole = found.complete_until.is_none() && found.unsearched.is_empty();
+        if found.lines.is_empty() && is_whole && !filter.json {
+            writeln!(text, "No such lines since {}.", time.format(since))?;
         }
         anyhow::Ok(CommandOutput::from_text(text))
     })?
-}
-
-fn describe_gap(since: Timestamp, until: Timestamp, time: &PeopleTime<'_>) -> String {
-    if until == since {
-        return "The search was stopped before its end. Name one log with --log, a text, or a later --since."
-            .to_owned();
-    }
-    format!("These are all lines until {}. Go on with --since {until}.", time.format(until))
 }
 
 /// Prints lines as they are written, until it is interrupted.

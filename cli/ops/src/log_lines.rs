@@ -35,12 +35,14 @@ pub struct LogRequest {
 }
 
 /// The lines that were asked for.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FoundLogLines {
     /// The lines, the oldest first.
     pub lines: Vec<FunctionLogLine>,
     /// If there may be more: the time until which all are here.
     pub complete_until: Option<Timestamp>,
+    /// The logs that were not searched to their end, and in which no line was found until then.
+    pub unsearched: Vec<String>,
 }
 
 impl ClientStack {
@@ -52,7 +54,7 @@ impl ClientStack {
         since: Timestamp,
         until: Option<Timestamp>,
     ) -> Result<FoundLogLines, LogError> {
-        let mut all = FoundLogLines { lines: Vec::new(), complete_until: None };
+        let mut all = FoundLogLines::default();
         for log in &request.logs {
             let text = request.text.as_deref();
             let search = LogSearch { function: log, since, until, phrase: text, requests: REQUESTS };
@@ -62,11 +64,12 @@ impl ClientStack {
             } else {
                 self.search_log(search).await?
             };
-            all.add(found, since);
+            all.add(log, found);
         }
         if let Some(until) = all.complete_until {
             all.lines.retain(|line| line.at <= until);
         }
+        all.lines.retain(|line| request.text.as_deref().is_none_or(|text| has_text(line, text)));
         all.lines.retain_mut(|line| word_line(line) && (!request.only_problems || is_problem(line)));
         all.lines.sort_by_key(|line| line.at);
         Ok(all)
@@ -74,13 +77,23 @@ impl ClientStack {
 }
 
 impl FoundLogLines {
-    fn add(&mut self, found: FoundLines, since: Timestamp) {
-        if found.has_more {
-            let reached = found.lines.last().map_or(since, |line| line.at);
-            self.complete_until = Some(self.complete_until.map_or(reached, |until| until.min(reached)));
+    fn add(&mut self, log: &str, found: FoundLines) {
+        match found.lines.last().map(|line| line.at) {
+            Some(reached) if found.has_more => {
+                self.complete_until = Some(self.complete_until.map_or(reached, |until| until.min(reached)));
+            }
+            None if found.has_more => self.unsearched.push(log.to_owned()),
+            _ => {}
         }
         self.lines.extend(found.lines);
     }
+}
+
+/// Whether a line contains a text. A search by a phrase is less exact.
+fn has_text(line: &FunctionLogLine, text: &str) -> bool {
+    let has = |value: &Value| value.as_str().is_some_and(|value| value.contains(text));
+    let is_in_json = || serde_json::to_string(&line.fields).is_ok_and(|json| json.contains(text));
+    line.message.contains(text) || line.fields.values().any(has) || is_in_json()
 }
 
 /// Words what the functions do not word themselves. Returns false for a metric that only counts:
@@ -135,16 +148,18 @@ impl LogFollower {
     /// The lines that were not returned before, the oldest first.
     pub async fn read_new_lines(&mut self, stack: &ClientStack) -> Result<Vec<FunctionLogLine>, LogError> {
         // The clock of a stack on this machine can be set back.
-        self.since = self.since.min(stack.now());
+        let now = stack.now();
+        self.since = self.since.min(now);
         let found = stack.read_log_lines(&self.request, self.since, None).await?;
-        Ok(self.keep_new(found.lines))
+        Ok(self.keep_new(found, now))
     }
 
-    fn keep_new(&mut self, mut lines: Vec<FunctionLogLine>) -> Vec<FunctionLogLine> {
+    /// The time from which the next search begins moves on, also if no line was found.
+    fn keep_new(&mut self, found: FoundLogLines, now: Timestamp) -> Vec<FunctionLogLine> {
+        let mut lines = found.lines;
         lines.retain(|line| self.returned.insert((line.at, line.function.clone(), line.id.clone())));
-        if let Some(newest) = lines.last() {
-            self.since = self.since.max(newest.at - LATENESS);
-        }
+        let searched_until = found.complete_until.unwrap_or(now - LATENESS);
+        self.since = self.since.max(searched_until);
         self.returned.retain(|(at, ..)| *at >= self.since);
         lines
     }
@@ -197,28 +212,37 @@ mod tests {
     fn a_search_without_its_end_is_complete_until_the_first_gap() {
         let at = |second| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
         let found = |second, has_more| FoundLines { lines: vec![line(second, "f", None, &json!({}))], has_more };
-        let mut all = FoundLogLines { lines: Vec::new(), complete_until: None };
-        all.add(found(9, false), at(1));
+        let mut all = FoundLogLines::default();
+        all.add("order-notifier", found(9, false));
         assert_eq!(all.complete_until, None);
-        all.add(found(7, true), at(1));
-        all.add(found(8, true), at(1));
-        assert_eq!(all.complete_until, Some(at(7)));
-        all.add(FoundLines { lines: Vec::new(), has_more: true }, at(1));
-        assert_eq!(all.complete_until, Some(at(1)), "nothing was found before the requests were used up");
+        all.add("webhook-receiver", found(7, true));
+        all.add("conversation-sync", found(8, true));
+        all.add("reminder-scheduler", FoundLines { lines: Vec::new(), has_more: true });
+        assert_eq!((all.complete_until, &all.unsearched[..]), (Some(at(7)), &["reminder-scheduler".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_line_has_the_whole_text_and_not_only_its_longest_part() {
+        let named = line(1, "f", None, &json!({"line.name": "a\"b long"}));
+        assert!(has_text(&named, "a\"b long") && has_text(&named, "line.name") && !has_text(&named, "c\"b long"));
     }
 
     #[test]
     fn a_line_that_comes_late_is_returned_and_none_is_returned_twice() {
         let request = LogRequest { logs: Vec::new(), text: None, only_problems: false };
         let mut follower = LogFollower::new(request, Timestamp::UNIX_EPOCH);
-        let lines = |seconds: &[i64]| -> Vec<_> {
-            seconds.iter().map(|second| line(*second, "order-notifier", None, &json!({}))).collect()
+        let mut read = |seconds: &[i64], now: i64, complete_until: Option<i64>| -> Vec<i64> {
+            let at = |second| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second);
+            let lines = seconds.iter().map(|second| line(*second, "order-notifier", None, &json!({}))).collect();
+            let found = FoundLogLines { lines, complete_until: complete_until.map(at), unsearched: Vec::new() };
+            let new = follower.keep_new(found, at(now)).iter().map(|line| line.at.as_second()).collect();
+            assert!(follower.since == complete_until.map_or(at(now) - LATENESS, at), "the next search begins later");
+            new
         };
-        let seconds =
-            |lines: Vec<FunctionLogLine>| -> Vec<_> { lines.iter().map(|line| line.at.as_second()).collect() };
-        assert_eq!(seconds(follower.keep_new(lines(&[100, 110]))), [100, 110]);
-        assert_eq!(follower.since.as_second(), 80, "what is written late is asked for again");
-        assert_eq!(seconds(follower.keep_new(lines(&[90, 100, 110, 111]))), [90, 111]);
-        assert_eq!(seconds(follower.keep_new(lines(&[90, 100, 110, 111]))), [0; 0]);
+        assert_eq!(read(&[100, 110], 112, None), [100, 110]);
+        assert_eq!(read(&[90, 100, 110, 111], 114, None), [90, 111]);
+        assert_eq!(read(&[90, 100, 110, 111], 116, None), [0; 0]);
+        assert_eq!(read(&[], 500, None), [0; 0]);
+        assert_eq!(read(&[501, 502], 900, Some(502)), [501, 502]);
     }
 }

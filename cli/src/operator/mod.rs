@@ -225,7 +225,7 @@ impl<'a> RequestedAction<'a> {
 
 /// Whether the command did all of its plan.
 fn is_finished(outcome: &CommandOutcome) -> bool {
-    !matches!(outcome, CommandOutcome::Forgotten(receipt) if receipt.in_use > 0)
+    !matches!(outcome, CommandOutcome::Forgotten(receipt) if !receipt.complete)
 }
 
 fn render_json(plan: &Plan, outcome: Option<&CommandOutcome>) -> anyhow::Result<String> {

@@ -323,8 +323,20 @@ impl<'a> CommandRunner<'a> {
     /// Does what a plan says, and records it: before the effect, and with the outcome after it.
     pub async fn run(&self, plan: &Plan, because: Option<&str>) -> Result<CommandOutcome, OperatorError> {
         let log = self.tables.operation_log();
-        let work = self.apply(plan, because.unwrap_or("no reason given"));
-        log.record(self.stack, &self.who, &plan.to_string(), because, work).await
+        let mut erased = None;
+        let work = async {
+            let outcome = self.apply(plan, because.unwrap_or("no reason given")).await?;
+            if let CommandOutcome::Forgotten(receipt) = &outcome {
+                erased = Some(Box::new(receipt.clone()));
+            }
+            Ok(outcome)
+        };
+        let done = log.record(self.stack, &self.who, &plan.to_string(), because, work).await;
+        match (done, erased) {
+            // It was done and could not be recorded.
+            (Err(source), Some(receipt)) => Err(OperatorError::ForgetEndedEarly { receipt, source: Box::new(source) }),
+            (done, _) => done,
+        }
     }
 
     async fn apply(&self, plan: &Plan, because: &str) -> Result<CommandOutcome, OperatorError> {

@@ -27,8 +27,8 @@ pub enum OperatorError {
     /// The trail of operations failed.
     #[error(transparent)]
     Operations(#[from] OperationsError),
-    /// An erasure failed after it had erased something.
-    #[error("the erasure ended early, after {}; repeat the command for what is left", count(.receipt.items(), "item"))]
+    /// An erasure failed after it had erased something, or could not be recorded.
+    #[error("the erasure was not finished or not recorded, after {}; repeat the command", count(.receipt.items(), "item"))]
     ForgetEndedEarly {
         /// What was erased until then.
         receipt: Box<ForgetReceipt>,

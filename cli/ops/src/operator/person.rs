@@ -185,34 +185,34 @@ pub(super) async fn run(access: StackAccess<'_>, plan: &ForgetPlan) -> Result<Fo
         contact: plan.contact.contact.clone(),
         erased: erased.count(),
         in_use: erased.in_use,
-        complete: ended.is_ok() && erased.in_use == 0,
+        complete: matches!(ended, Ok(true)),
         stays: list_what_stays(),
     };
     match ended {
         Err(source) if !receipt.erased.is_empty() => {
             Err(OperatorError::ForgetEndedEarly { receipt: Box::new(receipt), source: Box::new(source) })
         }
-        ended => ended.map(|()| receipt),
+        ended => ended.map(|_| receipt),
     }
 }
 
-/// Walks until nothing is left that can be erased.
+/// Walks until nothing is left that can be erased. Returns whether that was reached.
 async fn erase_all(
     access: StackAccess<'_>,
     traces: &mut PersonTraces,
     erased: &mut Found,
-) -> Result<(), OperatorError> {
+) -> Result<bool, OperatorError> {
     for round in 0..MAX_ROUNDS {
         let (before, count) = (traces.clone(), erased.entries.len());
         walk_all(access, PersonAction::Forget, traces, erased).await?;
         if erased.entries.len() == count && erased.in_use == 0 && *traces == before {
-            break;
+            return Ok(true);
         }
         if erased.in_use > 0 && round + 1 < MAX_ROUNDS {
             tokio::time::sleep(PAUSE).await;
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Reads everything that is stored of a person.

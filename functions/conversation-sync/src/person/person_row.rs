@@ -151,10 +151,20 @@ impl PersonRow {
     /// The item for an export: without the other people of an appointment.
     pub(super) fn export(&self, item: &Item, phone: &Phone) -> Json {
         let mut data = item_to_json(item);
-        let seats = data.pointer_mut("/appointment/attendees").and_then(Json::as_array_mut);
-        if let (Self::Appointment(_), Some(seats)) = (self, seats) {
-            let number = |seat: &Json| Phone::from_e164(seat["phone"].as_str()?).ok();
-            seats.retain(|seat| number(seat).is_some_and(|it| it.is_same_contact(phone)));
+        let document = data.get_mut("appointment").and_then(Json::as_object_mut);
+        let (Self::Appointment(header), Some(document)) = (self, document) else { return data };
+        let is_own = |number: &Phone| number.is_same_contact(phone);
+        let seats = document.get_mut("attendees").and_then(Json::as_array_mut);
+        let number = |seat: &Json| Phone::from_e164(seat["phone"].as_str()?).ok();
+        let has_seat = seats.is_some_and(|seats| {
+            seats.retain(|seat| number(seat).is_some_and(|number| is_own(&number)));
+            !seats.is_empty()
+        });
+        for name in ["title", "place"] {
+            let text = document.get(name).and_then(Json::as_str);
+            if text.is_some_and(|text| !has_seat || header.names_another(text, is_own)) {
+                document.remove(name);
+            }
         }
         data
     }
@@ -298,6 +308,7 @@ mod tests {
             "start": "2026-12-01T10:00:00Z", "zone": "Asia/Jerusalem", "as_of": "2026-11-29T10:00:00Z",
             "booked_at": "2026-11-29T10:00:00Z", "priority": 0, "delivery": "erp#1",
             "created_at": "2026-11-29T10:00:00Z", "updated_at": "2026-11-29T10:00:00Z",
+            "title": "Class of Noa and Adi", "place": "Herzl 5",
             "attendees": [
                 {"phone": "+972545550199", "name": "Noa", "attending": true},
                 {"phone": "+972525550101", "name": "Adi", "attending": true},
@@ -315,6 +326,9 @@ mod tests {
         let data = row.export(&item, &Phone::from_e164("+972545550199").unwrap());
         assert_eq!(data["appointment"]["attendees"].as_array().unwrap().len(), 1);
         assert_eq!(data["appointment"]["attendees"][0]["name"], "Noa");
+        assert_eq!((data["appointment"].get("title"), &data["appointment"]["place"]), (None, &json!("Herzl 5")));
+        let stranger = row.export(&item, &Phone::from_e164("+972585550142").unwrap());
+        assert_eq!(stranger["appointment"].get("place"), None);
     }
 
     #[test]
