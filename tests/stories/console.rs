@@ -2,7 +2,7 @@
 //!
 //! Long because each page has its story.
 
-use jiff::{SignedDuration, ToSpan as _, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 use serde_json::{Value, json};
 use tellonce_fakes::calendars::FakeFeedEvent;
 use tellonce_samples::WebhookPost;
@@ -25,7 +25,8 @@ fn appointment_statuses(world: &World, calendar: &str) -> Vec<String> {
     let mut known: Vec<Value> =
         headers.filter_map(|row| serde_json::from_str(row["appointment"].as_str()?).ok()).collect();
     known.retain(|appointment| appointment["calendar"] == calendar);
-    known.sort_by_key(|appointment| appointment["created_at"].to_string());
+    // Texts of times have another order: a fraction is as long as it has to be.
+    known.sort_by_key(|appointment| appointment["created_at"].as_str().unwrap().parse::<Timestamp>().unwrap());
     known.iter().map(|appointment| appointment["status"].as_str().unwrap().to_owned()).collect()
 }
 
