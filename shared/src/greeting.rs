@@ -81,7 +81,7 @@ impl GreetingHistory {
     }
 
     /// The history with the greeting of `lead` sent again now. An error names the greeting that the
-    /// contact got since `decided_at`, when the lead's own was decided: there is no second one.
+    /// contact got since `decided_at`, when the lead's own was decided: a contact gets one.
     pub fn resend_greeting(&self, lead: &str, decided_at: Timestamp, now: Timestamp) -> Result<Self, Greeting> {
         if let Some(later) = self.greetings.iter().rfind(|it| it.lead != lead && it.at >= decided_at) {
             return Err(later.clone());

@@ -22,7 +22,7 @@ use tellonce_core::{
 use crate::{
     client_stack::ClientStack,
     client_tables::{ClientTables, OpsError},
-    function_logs::{FoundLines, FunctionLogLine, LogSearch},
+    function_logs::{FoundLines, FunctionLogLine, LogFilter, LogSearch},
     inbox_kind::InboxKind,
     report::{MessageReport, report_message},
     sentences::count,
@@ -264,7 +264,7 @@ async fn search_effects(
         function: kind.function(),
         since,
         until: Some(since + LATEST_EFFECT),
-        phrase: Some(&trace.id),
+        filter: LogFilter::Phrase(&trace.id),
         requests: LOG_REQUESTS,
     };
     let mut effects = LoggedEffects::default();

@@ -42,10 +42,34 @@ pub(crate) struct LogSearch<'a> {
     pub(crate) since: Timestamp,
     /// Written before this time.
     pub(crate) until: Option<Timestamp>,
-    /// A text that the line contains.
-    pub(crate) phrase: Option<&'a str>,
+    /// Which of them.
+    pub(crate) filter: LogFilter<'a>,
     /// The most requests.
     pub(crate) requests: usize,
+}
+
+/// Which lines a search finds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LogFilter<'a> {
+    /// All of them.
+    All,
+    /// Those that contain a text.
+    Phrase(&'a str),
+    /// Those that contain any of these words.
+    AnyOf(&'a [&'a str]),
+}
+
+impl LogFilter<'_> {
+    fn to_pattern(self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Phrase(phrase) => Some(quote_phrase(phrase)),
+            Self::AnyOf(words) => {
+                let words = words.iter().map(|word| format!("?{}", quote_phrase(word)));
+                Some(words.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
 }
 
 /// The lines that a search found.
@@ -104,17 +128,8 @@ impl ClientStack {
         }
     }
 
-    /// Searches a log for lines that contain the phrase.
+    /// Searches a log.
     pub(crate) async fn search_log(&self, search: LogSearch<'_>) -> Result<FoundLines, LogError> {
-        self.search_log_by(search, search.phrase.map(quote_phrase).as_deref()).await
-    }
-
-    /// Searches a log for lines that match a filter pattern in place of the phrase.
-    pub(crate) async fn search_log_by(
-        &self,
-        search: LogSearch<'_>,
-        pattern: Option<&str>,
-    ) -> Result<FoundLines, LogError> {
         let group = self.log_group(search.function);
         let mut found = FoundLines::default();
         let mut token = None;
@@ -125,7 +140,7 @@ impl ClientStack {
                 .log_group_name(&group)
                 .start_time(search.since.as_millisecond())
                 .set_end_time(search.until.map(Timestamp::as_millisecond))
-                .set_filter_pattern(pattern.map(str::to_owned))
+                .set_filter_pattern(search.filter.to_pattern())
                 .limit(MAX_PAGE_LINES)
                 .set_next_token(token.take());
             let page = page.send().await.map_err(|error| LogError { group: group.clone(), source: Box::new(error) })?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     client_stack::ClientStack,
-    function_logs::{API_LOG, FoundLines, FunctionLogLine, LogError, LogSearch},
+    function_logs::{API_LOG, FoundLines, FunctionLogLine, LogError, LogFilter, LogSearch},
 };
 
 /// The most requests for one log.
@@ -20,7 +20,7 @@ const REQUESTS: usize = 20;
 const LATENESS: SignedDuration = SignedDuration::from_secs(30);
 /// What a function's line contains if a problem is in it. Most lines with one of these words are
 /// one; [`is_problem`] decides.
-const PROBLEM_PATTERN: &str = r#"?WARN ?ERROR ?attention ?"platform." ?panicked ?Runtime"#;
+const PROBLEM_WORDS: [&str; 6] = ["WARN", "ERROR", "attention", "platform.", "panicked", "Runtime"];
 
 /// Which lines a person asks for.
 #[derive(Debug, Clone)]
@@ -56,14 +56,13 @@ impl ClientStack {
     ) -> Result<FoundLogLines, LogError> {
         let mut all = FoundLogLines::default();
         for log in &request.logs {
-            let text = request.text.as_deref();
-            let search = LogSearch { function: log, since, until, phrase: text, requests: REQUESTS };
-            // A pattern has either a phrase or alternatives, and a request's status is a number.
-            let found = if text.is_none() && request.only_problems && log != API_LOG {
-                self.search_log_by(search, Some(PROBLEM_PATTERN)).await?
-            } else {
-                self.search_log(search).await?
+            // A filter has either a phrase or alternatives, and a request's status is a number.
+            let filter = match &request.text {
+                Some(text) => LogFilter::Phrase(text),
+                None if request.only_problems && log != API_LOG => LogFilter::AnyOf(&PROBLEM_WORDS),
+                None => LogFilter::All,
             };
+            let found = self.search_log(LogSearch { function: log, since, until, filter, requests: REQUESTS }).await?;
             all.add(log, found);
         }
         if let Some(until) = all.complete_until {

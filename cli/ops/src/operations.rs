@@ -78,15 +78,11 @@ pub(crate) struct OperationLog {
 impl ClientTables {
     /// The operations in the ledger.
     pub(crate) fn operation_log(&self) -> OperationLog {
-        OperationLog::new(self.db.clone(), self.names.ledger.clone())
+        OperationLog { db: self.db.clone(), table: self.names.ledger.clone() }
     }
 }
 
 impl OperationLog {
-    pub(crate) fn new(db: Client, table: String) -> Self {
-        Self { db, table }
-    }
-
     /// Runs a command and records it: before its effect, and with the outcome after it.
     pub(crate) async fn record<T: Display, E: Error + From<OperationsError>>(
         &self,

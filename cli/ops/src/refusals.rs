@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     client_stack::ClientStack,
-    function_logs::{FoundLines, LogError, LogSearch},
+    function_logs::{FoundLines, LogError, LogFilter, LogSearch},
     sentences::count,
 };
 
@@ -72,7 +72,7 @@ impl ClientStack {
             function: "webhook-receiver",
             since,
             until: None,
-            phrase: Some("http.status"),
+            filter: LogFilter::Phrase("http.status"),
             requests: MAX_REQUESTS,
         };
         Ok(group_refusals(&self.search_log(search).await?))

@@ -17,7 +17,7 @@ use tellonce_core::{
 
 use crate::{
     client_stack::ClientStack,
-    function_logs::{FoundLines, LogSearch},
+    function_logs::{FoundLines, LogFilter, LogSearch},
     refusals::SenderRefusals,
 };
 
@@ -132,7 +132,7 @@ impl ClientStack {
             function: "conversation-sync",
             since,
             until: None,
-            phrase: Some("attention"),
+            filter: LogFilter::Phrase("attention"),
             requests: LOG_REQUESTS,
         };
         let FoundLines { lines, has_more } = self.search_log(search).await?;

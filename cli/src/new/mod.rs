@@ -23,6 +23,7 @@ use clap::builder::PossibleValuesParser;
 use tellonce_check::{Finding, check_file};
 use tellonce_core::{client_config::ClientConfig, provider::PROVIDER_NAME};
 
+use crate::private_file::create_private_file;
 use client_file::{ClientFile, NewSender};
 use kinds::{CALENDARS, FORMS, STORES, StarterKind};
 use samconfig::Deployment;
@@ -32,8 +33,6 @@ use crate::command_output::CommandOutput;
 
 const DECISIONS: &str = include_str!("decisions.template");
 const MAKEFILE: &str = include_str!("../../../clients/demo/Makefile");
-/// Read by its owner only: the made-up values are replaced by real ones sooner or later.
-const SECRETS_MODE: u32 = 0o600;
 
 /// `--store`, `--calendar` and `--form` may be repeated, with another kind each time.
 #[derive(clap::Args)]
@@ -200,15 +199,15 @@ impl NewClient {
 }
 
 fn write_file(folder: &Path, name: &str, content: &str) -> anyhow::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     let path = folder.join(name);
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    if name == "secrets.json" {
-        options.mode(SECRETS_MODE);
-    }
-    let written = options.open(&path).and_then(|mut file| file.write_all(content.as_bytes()));
-    written.with_context(|| format!("could not write {}", path.display()))
+    let could_not = || format!("could not write {}", path.display());
+    // Real values replace the made-up ones sooner or later.
+    let mut file = if name == "secrets.json" {
+        create_private_file(&path)?
+    } else {
+        File::create_new(&path).with_context(could_not)?
+    };
+    file.write_all(content.as_bytes()).with_context(could_not)
 }
 
 /// The senders of one table, with a name each.

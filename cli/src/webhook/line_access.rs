@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct LineArguments {
     #[command(flatten)]
     pub(super) stack: StackArguments,
-    /// The line, by its name in client.toml. It needs events = true.
+    /// The line, by its name in client.toml. `register` and `test` need its events = true.
     #[arg(long, value_name = "NAME")]
     pub(super) line: String,
     /// A file with the line's token and the secret of its address, or - for standard input, in
@@ -45,6 +45,18 @@ enum ValueSource {
     File { values: SecretsFile, name: String },
 }
 
+impl ValueSource {
+    /// Reads a file, or standard input if its name is `-`.
+    fn read_file(source: &Path) -> anyhow::Result<Self> {
+        let (values, name) = if source == Path::new("-") {
+            (SecretsFile::read_stdin()?, "the secrets on standard input".to_owned())
+        } else {
+            (SecretsFile::read(source)?, format!("the secrets file {}", source.display()))
+        };
+        Ok(Self::File { values, name })
+    }
+}
+
 /// A client, the provider's address for webhooks, and the values of secrets.
 pub(super) struct LineAccess {
     pub(super) config: ClientConfig,
@@ -59,16 +71,12 @@ impl LineAccess {
             // No account is asked, so none needs to be named.
             let config = load_config(&arguments.stack.client_folder()?)?;
             let endpoint = registration_endpoint(given.unwrap_or(PROVIDER.facts().base_url))?;
-            let (values, name) = read_secrets(file)?;
-            return Ok(Self { config, endpoint, source: ValueSource::File { values, name } });
+            return Ok(Self { config, endpoint, source: ValueSource::read_file(file)? });
         }
         let ConnectedStack { stack, config, .. } = arguments.stack.connect().await?;
         let endpoint = registration_endpoint(choose_provider(given, &stack)?)?;
         let source = match &arguments.secrets {
-            Some(file) => {
-                let (values, name) = read_secrets(file)?;
-                ValueSource::File { values, name }
-            }
+            Some(file) => ValueSource::read_file(file)?,
             None => ValueSource::Stack(stack),
         };
         Ok(Self { config, endpoint, source })
@@ -105,15 +113,6 @@ pub(super) async fn read_usable(stack: &ClientStack, config: &ClientConfig, name
         Some((Severity::Error, what, remedy)) => bail!("`{name}` {what}; {remedy}"),
         Some((Severity::Warning, ..)) | None => Ok(value),
     }
-}
-
-/// The secrets, and the name of their source.
-fn read_secrets(source: &Path) -> anyhow::Result<(SecretsFile, String)> {
-    Ok(if source == Path::new("-") {
-        (SecretsFile::read_stdin()?, "the secrets on standard input".to_owned())
-    } else {
-        (SecretsFile::read(source)?, format!("the secrets file {}", source.display()))
-    })
 }
 
 /// A line by its name.

@@ -2,43 +2,33 @@
 //! describe it.
 
 use std::{
-    fs::File,
-    io::Write as _,
     path::Path,
     sync::{Arc, Mutex},
 };
 
-use anyhow::Context as _;
 use serde_json::json;
 
-use crate::clock::LocalClock;
+use crate::{clock::LocalClock, log_file::LogFile};
 
-/// The file in the folder of the functions' logs, without `.log`.
+/// The name of its file beside the logs of the functions, without `.log`.
 pub(crate) const NAME: &str = "api";
 
-/// The open file.
+/// The open log.
 #[derive(Debug)]
 pub(crate) struct AccessLog {
     clock: Arc<LocalClock>,
-    file: Mutex<File>,
+    file: Mutex<LogFile>,
 }
 
 impl AccessLog {
     pub(crate) fn open(folder: &Path, clock: Arc<LocalClock>) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
-        let path = folder.join(NAME).with_extension("log");
-        let file = File::options().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("could not write {}", path.display()))?;
-        Ok(Self { clock, file: Mutex::new(file) })
+        Ok(Self { clock, file: Mutex::new(LogFile::open(folder, NAME)?) })
     }
 
     /// Adds a request. `route` is its key, such as `POST /stores/{store}`, or `-`. API Gateway
     /// writes numbers as texts, because the format of the template quotes them.
     pub(crate) fn add_request(&self, route: &str, status: u16) {
-        let line = json!({"route": route, "status": status.to_string()});
-        let mut file = tellonce_fakes::lock_mutex(&self.file);
-        if let Err(error) = writeln!(file, "{} 0 {line}", self.clock.now_ms()) {
-            tracing::warn!("could not write the access log: {error}");
-        }
+        let line = json!({"route": route, "status": status.to_string()}).to_string();
+        tellonce_fakes::lock_mutex(&self.file).add_line(self.clock.now_ms(), 0, &line);
     }
 }

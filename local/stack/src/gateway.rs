@@ -104,8 +104,11 @@ impl HttpGateway {
             let route_path = path.clone();
             let handler = move |parameters: RawPathParams, request: Request| async move {
                 let parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-                let route = gateway.route_key(&route_path, request.method());
-                gateway.log_response(&route, gateway.serve_request(&route_path, parameters, request).await)
+                let method = request.method().clone();
+                let response = gateway.serve_request(&route_path, parameters, request).await;
+                let has_route = gateway.find_route(&route_path, &method).is_some();
+                let route = if has_route { format!("{method} {route_path}") } else { NO_ROUTE.to_owned() };
+                gateway.log_response(&route, response)
             };
             router = router.route(&format!("{}{path}", self.address_prefix()), any(handler));
         }
@@ -117,10 +120,9 @@ impl HttpGateway {
         })
     }
 
-    /// The route of a request in the access log.
-    fn route_key(&self, path: &str, method: &Method) -> String {
-        let is_route = |(route, _): &(HttpRoute, String)| route.path == path && method.as_str() == route.method;
-        if self.routes.iter().any(is_route) { format!("{method} {path}") } else { NO_ROUTE.to_owned() }
+    /// The route of a request, and its function.
+    fn find_route(&self, path: &str, method: &Method) -> Option<&(HttpRoute, String)> {
+        self.routes.iter().find(|(route, _)| route.path == path && route.method == method.as_str())
     }
 
     /// Writes a response to the access log, and counts those of a client's or a server's fault, as
@@ -140,8 +142,7 @@ impl HttpGateway {
         let peer = request.extensions().get::<ConnectInfo<ConnectionAbort>>();
         let peer = peer.map_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)), |ConnectInfo(abort)| abort.peer_addr());
         let (parts, body) = request.into_parts();
-        let route = self.routes.iter().find(|(route, _)| route.path == path && parts.method.as_str() == route.method);
-        let Some((route, function)) = route else { return not_found() };
+        let Some((route, function)) = self.find_route(path, &parts.method) else { return not_found() };
         let body = match Limited::new(body, MAX_BODY_BYTES).collect().await {
             Ok(body) => body.to_bytes(),
             Err(e) if e.is::<LengthLimitError>() => {

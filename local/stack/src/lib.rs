@@ -18,6 +18,7 @@ pub mod dynamo;
 pub mod functions;
 pub mod gateway;
 pub mod iam;
+mod log_file;
 pub mod metrics;
 mod operator_api;
 mod post_recorder;

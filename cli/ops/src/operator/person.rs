@@ -176,7 +176,7 @@ pub(super) async fn run(access: StackAccess<'_>, plan: &ForgetPlan) -> Result<Fo
     let mut traces = plan.traces.clone();
     let mut erased = Found::default();
     let ended = erase_all(access, &mut traces, &mut erased).await;
-    // A row that came anew after it was erased is erased again.
+    // What a sender posts again meanwhile is erased again, and counts once.
     erased.entries.sort_by(|one, other| (&one.table, &one.item.key).cmp(&(&other.table, &other.item.key)));
     erased.entries.dedup_by(|one, other| one.table == other.table && one.item.key == other.item.key);
     let receipt = ForgetReceipt {

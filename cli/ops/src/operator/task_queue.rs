@@ -42,7 +42,7 @@ struct ChangedTasks {
 }
 
 impl QueuePlan {
-    /// Whether there is no task that the command is about.
+    /// Whether the command would change no task.
     pub(super) fn changes_nothing(&self) -> bool {
         match self.action {
             QueueAction::Retry => self.refused == 0,

@@ -7,7 +7,7 @@ use tellonce_core::{
     appointment::{Appointment, SeatHolder},
     attributes::{Item, ItemReader},
     contact::Phone,
-    ledger::{LedgerEntry, LedgerRow},
+    ledger::{LedgerEntry, LedgerRow, MESSAGE_KINDS},
     person::{PersonTraces, item_to_json},
 };
 
@@ -53,8 +53,7 @@ impl PersonRow {
             ("message", "state") => Self::Record(Box::new(read_record(key, item)?.value)),
             ("conversation", "state") => Self::Conversation(Box::new(read_record(key, item)?.value)),
             ("message" | "conversation", _) => Self::Task(Box::new(read_record(key, item)?)),
-            ("order" | "appointment" | "lead" | "webhook-reply" | "line-test", _) => match LedgerEntry::from_item(item)
-            {
+            _ if MESSAGE_KINDS.contains(&kind) => match LedgerEntry::from_item(item) {
                 Ok(Some(LedgerEntry::Message(row))) => Self::Message(row),
                 Ok(Some(LedgerEntry::Appointment(header))) => Self::Appointment(header),
                 Ok(None) => Self::Other,
@@ -145,7 +144,7 @@ impl PersonRow {
 
     /// Whether an owner works on it.
     pub(super) fn is_claimed(&self, now: Timestamp) -> bool {
-        matches!(self, Self::Task(task) if task.value.forget(now).is_err())
+        matches!(self, Self::Task(task) if task.value.is_claimed(now))
     }
 
     /// The item for an export: without the other people of an appointment.
@@ -291,7 +290,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_message_is_read_as_a_message() {
-        for kind in tellonce_core::ledger::MESSAGE_KINDS {
+        for kind in MESSAGE_KINDS {
             let mut item = ItemWriter::default();
             for attribute in ["state", "rank", "useful_until"] {
                 item.text(attribute, "of another version");

@@ -208,8 +208,7 @@ impl QueueTask {
     /// The task as an operator drops it: it is never done. None if it is done, or while an owner
     /// works on it.
     pub fn drop(&self, now: Timestamp) -> Option<Self> {
-        let is_claimed = self.state == TaskState::Claimed && self.lease_until.is_some_and(|lease| now < lease);
-        if is_claimed || matches!(self.state, TaskState::Done | TaskState::Skipped) {
+        if self.is_claimed(now) || matches!(self.state, TaskState::Done | TaskState::Skipped) {
             return None;
         }
         let mut next = Self { owner: None, lease_until: None, due_at: None, ..self.clone() };
@@ -225,7 +224,7 @@ impl QueueTask {
         if self.content == TaskContent::Erased {
             return Ok(None);
         }
-        if self.state == TaskState::Claimed && self.lease_until.is_some_and(|lease| now < lease) {
+        if self.is_claimed(now) {
             return Err(TaskUnavailable);
         }
         let mut next = Self { owner: None, lease_until: None, due_at: None, external_id: None, ..self.clone() };
@@ -235,6 +234,11 @@ impl QueueTask {
             next.reason = Some("the customer was forgotten".to_owned());
         }
         Ok(Some(next))
+    }
+
+    /// Whether an owner works on it.
+    pub fn is_claimed(&self, now: Timestamp) -> bool {
+        self.state == TaskState::Claimed && self.lease_until.is_some_and(|lease| now < lease)
     }
 
     fn retry_delay(&self) -> SignedDuration {

@@ -2,18 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
-    io::Write as _,
     path::Path,
     sync::{Arc, Mutex},
 };
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use tellonce_fakes::system_now_ms;
 
-use crate::metrics::MetricLog;
+use crate::{log_file::LogFile, metrics::MetricLog};
 
 /// Lines kept in memory per function.
 const MAX_KEPT_LINES: usize = 5000;
@@ -57,15 +54,12 @@ pub(super) struct FunctionLog {
 struct LogState {
     lines: VecDeque<LogLine>,
     lines_written: u64,
-    file: File,
+    file: LogFile,
 }
 
 impl FunctionLog {
     pub(super) fn open(folder: &Path, function: &str, metrics: Arc<MetricLog>) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
-        let path = folder.join(format!("{function}.log"));
-        let file = File::options().create(true).append(true).open(&path);
-        let file = file.with_context(|| format!("could not write {}", path.display()))?;
+        let file = LogFile::open(folder, function)?;
         let inner = LogState { lines: VecDeque::new(), lines_written: 0, file };
         Ok(Self { function: function.to_owned(), metrics, state: Mutex::new(inner) })
     }
@@ -78,9 +72,7 @@ impl FunctionLog {
         let mut inner = tellonce_fakes::lock_mutex(&self.state);
         inner.lines_written += 1;
         let line = LogLine { number: inner.lines_written, at_ms: system_now_ms(), source, pid, text: text.to_owned() };
-        if let Err(e) = writeln!(inner.file, "{} {pid} {text}", line.at_ms) {
-            tracing::warn!("could not write the log of {}: {e}", self.function);
-        }
+        inner.file.add_line(line.at_ms, pid, text);
         if inner.lines.len() == MAX_KEPT_LINES {
             inner.lines.pop_front();
         }
